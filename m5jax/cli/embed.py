@@ -1,0 +1,50 @@
+"""`m5jax embed`: one embedding a record."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """Embeds the records of a file with a trained run and writes Parquet: one row a record, with its id
+(products) or line (text) and the embedding.
+
+  m5jax embed --run=runs/a --input=products.jsonl --output=embeddings.parquet
+  m5jax embed --run=runs/a --input=offers.csv --column id=sku --column title=name --default language=de --output=offers.parquet
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "embed",
+        help="embed the records of a file",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
+    parser.add_argument("--input", required=True, metavar="FILE", help="records: .jsonl (plain, .gz, .zst), .parquet, .csv")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="Parquet file to write; must not exist")
+    parser.add_argument("--kind", choices=("product", "text"), default="product", help="kind of record (default: product)")
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="column that holds a field, where names differ"
+    )
+    parser.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="constant for an absent field")
+    parser.add_argument("--batch_size", type=int, default=64, help="records at a time (default: %(default)s)")
+    parser.add_argument("--step", type=int, help="checkpoint to use (default: the newest intact one)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from m5jax.cli.pairs import parse_pairs
+    from m5jax.configuration.launch import load_embedder
+    from m5jax.inference.embed_file import embed_file
+
+    count = embed_file(
+        load_embedder(arguments.run_dir, arguments.step),
+        arguments.input,
+        arguments.output,
+        kind=arguments.kind,
+        column_mapping=parse_pairs(arguments.column, "--column"),
+        defaults=parse_pairs(arguments.default, "--default"),
+        batch_size=arguments.batch_size,
+    )
+    print(f"{count} embeddings written to {arguments.output}")
+    return 0

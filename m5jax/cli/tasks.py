@@ -1,0 +1,43 @@
+"""`m5jax tasks`: what is registered, and what a model sees of it."""
+
+import argparse
+from typing import Any
+
+DESCRIPTION = """Lists registered tasks and mixtures, or shows decoded examples of one, before and after each step.
+
+  m5jax tasks list
+  m5jax tasks show embedded_catalog_mlm
+  m5jax tasks show my_task --task_module=my_tasks --vocabulary=vocabulary.model
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "tasks",
+        help="list or show registered tasks and mixtures",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list | show")
+    list_parser = verbs.add_parser("list", help="names of tasks and mixtures")
+    show_parser = verbs.add_parser("show", help="decoded examples, before and after each step")
+    show_parser.add_argument("name", metavar="NAME", help="task or mixture")
+    show_parser.add_argument("--examples", type=int, default=1, help="records to show (default: %(default)s)")
+    show_parser.add_argument("--vocabulary", default="", metavar="FILE", help="vocabulary (default: the task's own)")
+    for verb in (list_parser, show_parser):
+        verb.add_argument(
+            "--task_module", action="append", metavar="MODULE", help="Python module that registers tasks (default: tasks)"
+        )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from m5jax.configuration.launch import import_task_modules
+    from m5jax.data import inspect_task
+
+    import_task_modules(arguments.task_module or ["tasks"])
+    if arguments.verb == "list":
+        print(inspect_task.list_tasks())
+    else:
+        print(inspect_task.show_task(arguments.name, examples=arguments.examples, vocabulary=arguments.vocabulary))
+    return 0

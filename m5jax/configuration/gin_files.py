@@ -1,0 +1,179 @@
+"""Gin files and bindings: found, checked name by name with file and line, then handed to gin.
+
+A gin file only binds parameters: `import` statements (and with them gin's dynamic registration, which could call any
+Python function) are refused, so that a config from elsewhere executes nothing.
+"""
+
+import dataclasses
+import tokenize
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gin
+from gin import config_parser
+
+import m5jax
+from m5jax.configuration.registry import CONFIGURABLES
+from m5jax.errors import UserError, unknown_name
+
+# Holds gin_configs/; an installed m5jax reads files relative to the working directory alone.
+REPOSITORY = Path(m5jax.__file__).resolve().parent.parent
+COMMAND_LINE = "--gin"
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """One `NAME.argument = value` (or a macro, where `argument` is empty) and where it stands."""
+
+    name: str
+    argument: str
+    value: Any
+    where: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}.{self.argument}" if self.argument else self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reference:
+    """A `%MACRO` or `@Configurable()` inside a value, kept for checking."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Delegate(config_parser.ParserDelegate):
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> _Reference:
+        return _Reference(f"@{scoped_configurable_name}{'()' if evaluate else ''}")
+
+    def macro(self, macro_name: str) -> _Reference:
+        return _Reference(f"%{macro_name}")
+
+
+def parse_gin(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
+    """Checks and parses gin files, then `bindings` on top (`NAME.argument=value` or `MACRO=value`).
+
+    Raises:
+      UserError: a file, configurable, argument or macro is unknown, a value does not parse, or a file imports code.
+    """
+    found = [find_gin_file(name) for name in files]
+    in_files = [binding for path in found for binding in read_bindings(path)]
+    on_command_line = [binding for text in bindings for binding in _parse_text(_spaced(text), f"{COMMAND_LINE}.{text}")]
+    macros = {binding.name: binding.value for binding in in_files if not binding.argument}
+    for binding in on_command_line:
+        if not binding.argument and binding.name not in macros:
+            raise _at(binding.where, unknown_name("gin macro", binding.name, (*macros, *CONFIGURABLES)))
+        if not binding.argument:
+            macros[binding.name] = binding.value
+    for binding in (*in_files, *on_command_line):
+        _check(binding, macros)
+    gin.clear_config()
+    gin.add_config_file_search_path(str(REPOSITORY))
+    gin.parse_config_files_and_bindings([str(path) for path in found], [_spaced(text) for text in bindings])
+
+
+def find_gin_file(name: str) -> Path:
+    """Returns the path of a gin file named relative to the working directory or to the repository."""
+    for candidate in (Path(name), REPOSITORY / name):
+        if candidate.is_file():
+            return candidate
+    known = (str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("gin_configs/**/*.gin"))
+    raise unknown_name("gin file", name, known)
+
+
+def read_bindings(path: Path) -> list[Binding]:
+    """Returns the bindings of a gin file and of all it includes, in order."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the gin file {path}: {error}") from error
+    return _parse_text(text, str(path))
+
+
+def _spaced(text: str) -> str:
+    """Puts spaces around the first `=`, which gin's tokenizer wants before a minus sign."""
+    name, equals, value = text.partition("=")
+    return f"{name} = {value}" if equals else text
+
+
+def _parse_text(text: str, source: str) -> list[Binding]:
+    bindings: list[Binding] = []
+    try:
+        for statement in config_parser.ConfigParser(text, _Delegate()):
+            where = source if source.startswith(COMMAND_LINE) else f"{source}:{statement.location.line_num}"
+            if isinstance(statement, config_parser.ImportStatement):
+                raise UserError(f"{where}: gin files may not import code; name task modules in TASK_MODULES instead")
+            if isinstance(statement, config_parser.IncludeStatement):
+                bindings += read_bindings(find_gin_file(statement.filename))
+            elif isinstance(statement, config_parser.BindingStatement):
+                name = "/".join(part for part in (statement.scope, statement.selector) if part)
+                bindings.append(Binding(name, statement.arg_name or "", statement.value, where))
+    except tokenize.TokenError as error:
+        raise UserError(f"{source}: not valid gin: {error.args[0]}") from error
+    except SyntaxError as error:
+        line = f":{error.lineno}" if error.lineno and not source.startswith(COMMAND_LINE) else ""
+        raise UserError(f"{source}{line}: not valid gin: {str(error.msg).splitlines()[0]} in {(error.text or text).strip()!r}") from error
+    return bindings
+
+
+def _at(where: str, error: UserError) -> UserError:
+    return UserError(f"{where}: {error}")
+
+
+def _check(binding: Binding, macros: Mapping[str, Any]) -> None:
+    """Raises unless the bound name, its argument, every reference in the value, and the value's type are right."""
+    for reference in _references(binding.value):
+        name = reference.text.strip("%@()").rpartition("/")[2]
+        if reference.text.startswith("%") and name not in macros:
+            raise _at(binding.where, unknown_name("gin macro", name, macros))
+        if reference.text.startswith("@") and name not in CONFIGURABLES:
+            raise _at(binding.where, unknown_name("gin name", name, CONFIGURABLES))
+    if not binding.argument:
+        return
+    name = binding.name.rpartition("/")[2]
+    if name not in CONFIGURABLES:
+        raise _at(binding.where, unknown_name("gin name", name, CONFIGURABLES))
+    types = typing.get_type_hints(CONFIGURABLES[name])
+    if binding.argument not in types:
+        raise _at(binding.where, unknown_name(f"argument of {name}", binding.argument, types))
+    value = binding.value
+    while isinstance(value, _Reference) and value.text.startswith("%"):
+        value = macros[value.text[1:]]
+    if not _fits(value, types[binding.argument]):
+        raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {_type_name(types[binding.argument])}")
+
+
+def _fits(value: Any, expected: Any) -> bool:
+    """Whether a literal is of the annotated type; references to configurables are checked when they are called."""
+    if isinstance(value, _Reference) or any(_references(value)):
+        return True
+    if expected is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if typing.get_origin(expected) is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(item, typing.get_args(expected)[0]) for item in value)
+    return isinstance(expected, type) and isinstance(value, expected)
+
+
+def _type_name(expected: Any) -> str:
+    if typing.get_origin(expected) is tuple:
+        return f"a tuple of {_type_name(typing.get_args(expected)[0])}"
+    options = typing.get_args(expected) or (expected,)
+    return " or ".join(f"@{option.__name__}()" if option.__name__ in CONFIGURABLES else option.__name__ for option in options)
+
+
+def _references(value: Any) -> Iterable[_Reference]:
+    if isinstance(value, _Reference):
+        yield value
+    elif isinstance(value, dict):
+        for item in (*value.keys(), *value.values()):
+            yield from _references(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _references(item)

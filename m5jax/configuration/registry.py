@@ -1,0 +1,33 @@
+"""Which callables a gin file can name. Everything configurable is a frozen dataclass that checks its own values."""
+
+import gin
+
+from m5jax.configuration.run import DataConfig, Run
+from m5jax.models import EncoderConfig
+from m5jax.objectives import MaskedLanguageModel
+from m5jax.training.checkpoints import KeepPolicy
+from m5jax.training.loop import TrainerConfig
+from m5jax.training.optimizers import Adafactor, AdamW
+from m5jax.training.schedules import Cosine, InverseSquareRoot, WarmupStableDecay
+from partitioning import MeshConfig
+
+CONFIGURABLES: dict[str, type] = {
+    configurable.__name__: configurable
+    for configurable in (
+        Adafactor,
+        AdamW,
+        Cosine,
+        DataConfig,
+        EncoderConfig,
+        InverseSquareRoot,
+        KeepPolicy,
+        MaskedLanguageModel,
+        MeshConfig,
+        Run,
+        TrainerConfig,
+        WarmupStableDecay,
+    )
+}
+
+for _configurable in CONFIGURABLES.values():
+    gin.external_configurable(_configurable)

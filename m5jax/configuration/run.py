@@ -1,0 +1,73 @@
+"""A run, described: what gin binds and everything else reads."""
+
+import dataclasses
+from pathlib import Path
+
+from m5jax.errors import UserError
+from m5jax.models import EncoderConfig
+from m5jax.objectives import MaskedLanguageModel
+from m5jax.training.loop import TrainerConfig
+from m5jax.training.optimizers import Optimizer
+from partitioning import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Input of a run.
+
+    Attributes:
+      mixture: a registered task or mixture (`m5jax tasks list`).
+      length: tokens a row.
+      batch_size: rows a step, over all devices.
+      mixing_alpha: languages are drawn with p_i proportional to n_i ** alpha: 1 as they come, 0 all alike.
+      seed: of shuffling, mixing and masking.
+      evaluation_examples: at most so many held-out records a language.
+    """
+
+    mixture: str
+    length: int
+    batch_size: int
+    mixing_alpha: float = 0.5
+    seed: int = 0
+    evaluation_examples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("length", "batch_size", "evaluation_examples"):
+            if getattr(self, name) < 1:
+                raise UserError(f"DataConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        if not 0.0 <= self.mixing_alpha <= 1.0:
+            raise UserError(f"DataConfig.mixing_alpha = {self.mixing_alpha}; allowed: 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+      run_dir: everything the run writes.
+      vocabulary: path of a vocabulary made by `m5jax vocabulary train`; empty: the mixture's own.
+      task_modules: Python modules whose import registers tasks.
+    """
+
+    run_dir: str
+    model: EncoderConfig
+    objective: MaskedLanguageModel
+    optimizer: Optimizer
+    mesh: MeshConfig
+    data: DataConfig
+    trainer: TrainerConfig
+    vocabulary: str = ""
+    task_modules: tuple[str, ...] = ("tasks",)
+
+    def __post_init__(self) -> None:
+        if not self.run_dir:
+            raise UserError("no run directory; add --gin.RUN_DIR=\"'runs/NAME'\"")
+        if self.data.length > self.model.max_length:
+            raise UserError(
+                f"DataConfig.length = {self.data.length} is over the model's maximum, "
+                f"EncoderConfig.max_length = {self.model.max_length}"
+            )
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.run_dir)

@@ -1,0 +1,273 @@
+"""One streaming pass over any input: validates, rejects, splits, and writes the canonical shards that training reads.
+
+    <cache>/<name>-<fingerprint>/corpus.json                                counts; written last
+    <cache>/<name>-<fingerprint>/<language>/<split>-0000k-of-0000n.jsonl    records, dealt round robin
+    <cache>/<name>-<fingerprint>.rejected.jsonl                             bad records with their reason, where any
+
+The directory appears under its final name only when it is whole. A second call with the same sources, mapping and
+format reads corpus.json only.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from m5jax.data.cache import cache_directory
+from m5jax.data.readers import TFDS_PREFIX, expand_source, read_rows
+from m5jax.data.records import (
+    FIELDS,
+    REQUIRED_FIELDS,
+    BadRecord,
+    ProductRecord,
+    Record,
+    RecordKind,
+    column_value,
+    parse_record,
+)
+from m5jax.data.rejected import RejectLog
+from m5jax.data.seen_ids import SeenIds
+from m5jax.data.shard_writer import ShardWriter
+from m5jax.errors import UserError, unknown_name
+
+FORMAT_VERSION = 1
+SHARDS = 8
+# Not a field of a record: records with equal values go to the same side of the train and validation split.
+SPLIT_KEY = "split_key"
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Canonical records on disk. `counts[language][split]` holds `records` and `bytes` (UTF-8, of the lines)."""
+
+    name: str
+    kind: RecordKind
+    directory: Path
+    shards: int
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]]
+    rejected: int
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that have records in any split, sorted."""
+        return tuple(sorted(self.counts))
+
+    @property
+    def rejected_path(self) -> Path:
+        """Where the bad records are listed; there is no such file when there were none."""
+        return rejected_path(self.directory)
+
+    def count(self, language: str, split: str) -> int:
+        """Returns the number of records, 0 for a split without any; raises UserError for a language without data."""
+        return self._language(language).get(split, {}).get("records", 0)
+
+    def utf8_bytes(self, language: str, split: str) -> int:
+        """Returns the size of the canonical lines; raises UserError for a language without data."""
+        return self._language(language).get(split, {}).get("bytes", 0)
+
+    def files(self, language: str, split: str) -> list[Path]:
+        """Returns the shards in order; raises UserError for a language, or a split of it, without data."""
+        splits = self._language(language)
+        if split not in splits:
+            raise UserError(f"corpus {self.name} has no {split} records in {language}; splits there: {_listed(splits)}")
+        return shard_paths(self.directory, language, split, self.shards)
+
+    def _language(self, language: str) -> Mapping[str, Mapping[str, int]]:
+        if language not in self.counts:
+            raise UserError(f"corpus {self.name} has no data in language {language!r}; allowed: {_listed(self.counts)}")
+        return self.counts[language]
+
+
+def ingest_corpus(
+    name: str,
+    sources: Mapping[str, str | Path | Sequence[str | Path]],
+    kind: RecordKind = "product",
+    column_mapping: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    validation_fraction: float = 0.02,
+    cache_dir: str | Path | None = None,
+    reject_limit: float = 0.01,
+) -> Corpus:
+    """Returns the corpus of `sources`, made now or found in the cache.
+
+    Args:
+        name: names the directory; letters, digits, "-", "_" and ".".
+        sources: for each split what `read_rows` takes. Where "train" is the only split, `validation_fraction` of the
+            records go to "validation", chosen by a hash of the split key, id or text that no later run changes.
+        kind: "product" or "text".
+        column_mapping: our field -> the input's column. `split_key` names the column whose equal values stay on one
+            side of the split (default: the id of a product, the text of a text).
+        defaults: our field -> constant for rows that leave it empty.
+        validation_fraction: share of the records, 0 for no validation split.
+        cache_dir: default `cache_directory()`.
+        reject_limit: fraction of the records that may be bad; a product's (id, language) that came before is bad too.
+
+    Raises:
+        UserError: a wrong argument or input, too many bad records, or a directory that cannot be written.
+    """
+    column_mapping, defaults = dict(column_mapping or {}), dict(defaults or {})
+    _check_arguments(name, sources, kind, column_mapping, defaults, validation_fraction)
+    files = {split: expand_source(source) for split, source in sources.items()}
+    settings = {"kind": kind, "mapping": column_mapping, "defaults": defaults, "validation": validation_fraction}
+    directory = Path(cache_dir or cache_directory()) / f"{name}-{_fingerprint(files, settings)}"
+    if not (directory / "corpus.json").is_file():
+        ingestion = _Ingestion(kind, column_mapping, defaults, validation_fraction if set(files) == {"train"} else 0.0)
+        with _write_errors(directory):
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            _write(directory, name, files, ingestion, reject_limit)
+    return read_corpus(directory, reject_limit)
+
+
+def read_corpus(directory: Path, reject_limit: float = 1.0) -> Corpus:
+    """Returns the corpus that `ingest_corpus` wrote; raises UserError where more than `reject_limit` were rejected."""
+    try:
+        values = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
+        corpus = Corpus(directory=directory, **values)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{directory} is no complete corpus ({error}); delete it to have it made again") from error
+    read = corpus.rejected + sum(split["records"] for splits in corpus.counts.values() for split in splits.values())
+    if corpus.rejected > reject_limit * read:
+        raise UserError(
+            f"{corpus.rejected} of {read} records of corpus {corpus.name} were bad ({corpus.rejected / read:.1%}, "
+            f"allowed: {reject_limit:.1%}); all of them: {corpus.rejected_path}"
+        )
+    return corpus
+
+
+def shard_paths(directory: Path, language: str, split: str, shards: int) -> list[Path]:
+    """Returns `<language>/<split>-0000k-of-0000n.jsonl` for each k."""
+    return [directory / language / f"{split}-{index:05d}-of-{shards:05d}.jsonl" for index in range(shards)]
+
+
+def rejected_path(directory: Path) -> Path:
+    """Beside the corpus directory, so that it stays when too many bad records stop the pass."""
+    return directory.with_name(f"{directory.name}.rejected.jsonl")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ingestion:
+    kind: RecordKind
+    column_mapping: Mapping[str, str]
+    defaults: Mapping[str, Any]
+    validation_fraction: float
+
+    def required_columns(self) -> list[str]:
+        """What the user mapped must be there; of the other fields, the required ones without a default."""
+        unmapped = [
+            field
+            for field in REQUIRED_FIELDS[self.kind]
+            if field not in self.column_mapping and field not in self.defaults
+        ]
+        return [*self.column_mapping.values(), *unmapped]
+
+    def split(self, split: str, record: Record, row: Mapping[str, Any]) -> str:
+        """Returns "validation" for the chosen fraction, `split` for the others."""
+        if self.validation_fraction == 0.0:
+            return split
+        key = column_value(row, self.column_mapping[SPLIT_KEY]) if SPLIT_KEY in self.column_mapping else None
+        if key is None:
+            key = record.id if isinstance(record, ProductRecord) else record.text
+        digest = hashlib.blake2b(str(key).encode("utf-8", errors="replace"), digest_size=8).digest()
+        return "validation" if int.from_bytes(digest, "big") < self.validation_fraction * 2.0**64 else split
+
+
+def _write(
+    directory: Path, name: str, files: Mapping[str, list[str]], ingestion: _Ingestion, reject_limit: float
+) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary_name:
+        temporary = Path(temporary_name) / "corpus"
+        temporary.mkdir()
+        with (
+            RejectLog(rejected_path(directory), reject_limit) as log,
+            SeenIds(Path(temporary_name) / "seen_ids") as seen,
+            tqdm(desc=f"reading {name}", unit=" records", unit_scale=True, disable=None) as progress,
+        ):
+            writer = ShardWriter(temporary, SHARDS, shard_paths)
+            for split, record in _records(files, ingestion, log, seen):
+                writer.write(record.language, split, record.to_json())
+                progress.update()
+            writer.flush()
+        if not writer.counts:
+            raise UserError(f"corpus {name} has no good record; the bad ones: {log.path}")
+        values = {"name": name, "kind": ingestion.kind, "shards": SHARDS, "counts": writer.counts}
+        text = json.dumps({**values, "rejected": log.rejected}, indent=2)
+        (temporary / "corpus.json").write_text(text + "\n", encoding="utf-8")
+        try:
+            temporary.rename(directory)
+        except OSError:
+            # Another process on the same cache may have finished the same corpus first; theirs is as good.
+            if not (directory / "corpus.json").is_file():
+                raise
+
+
+def _records(
+    files: Mapping[str, list[str]], ingestion: _Ingestion, log: RejectLog, seen: SeenIds
+) -> Iterator[tuple[str, Record]]:
+    for split, paths in files.items():
+        for location, row in read_rows(paths, on_bad=log.reject, columns=ingestion.required_columns()):
+            try:
+                record = parse_record(row, ingestion.kind, ingestion.column_mapping, ingestion.defaults)
+            except BadRecord as error:
+                log.reject(location, str(error))
+                continue
+            if isinstance(record, ProductRecord):
+                first = seen.first_location(f"{record.language}\n{record.id}", location)
+                if first is not None:
+                    log.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
+                    continue
+            log.accept()
+            yield ingestion.split(split, record, row), record
+
+
+def _check_arguments(
+    name: str,
+    sources: Mapping[str, Any],
+    kind: str,
+    column_mapping: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    validation_fraction: float,
+) -> None:
+    if kind not in FIELDS:
+        raise unknown_name("record kind", kind, FIELDS)
+    if not sources:
+        raise UserError(f"corpus {name} has no source; allowed: a mapping such as {{'train': 'products.jsonl'}}")
+    for label in (name, *sources):
+        if not label.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise UserError(f"{label!r} cannot name a corpus or split; allowed: letters, digits, '-', '_' and '.'")
+    for field in (*column_mapping, *defaults):
+        if field not in (*FIELDS[kind], SPLIT_KEY):
+            raise unknown_name(f"field of a {kind} record", field, (*FIELDS[kind], SPLIT_KEY))
+    if not 0.0 <= validation_fraction < 1.0:
+        raise UserError(f"the validation fraction is {validation_fraction}, allowed: from 0 to below 1")
+
+
+def _fingerprint(files: Mapping[str, list[str]], settings: Mapping[str, Any]) -> str:
+    described = {
+        split: [path if path.startswith(TFDS_PREFIX) else _file_state(Path(path)) for path in paths]
+        for split, paths in files.items()
+    }
+    content = json.dumps([FORMAT_VERSION, SHARDS, described, settings], sort_keys=True, default=str)
+    return hashlib.blake2b(content.encode("utf-8"), digest_size=6).hexdigest()
+
+
+def _file_state(path: Path) -> tuple[str, int, int]:
+    state = path.stat()
+    return path.name, state.st_size, state.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _write_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {directory}: {error.strerror or error}") from error
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none"

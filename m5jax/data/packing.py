@@ -1,0 +1,128 @@
+"""Packing of variable-length examples into rows of a fixed length, and the rows' masked positions. Pure numpy.
+
+A *window* is a number of consecutive examples that are packed together: the tokens of all of them in one flat array,
+with `row_splits` as in a ragged tensor: example i is `tokens[row_splits[i]:row_splits[i + 1]]`. Windows are packed
+independently, so packing needs no state from one to the next.
+
+Rows have, as everywhere in m5jax, segment ids 1, 2, ... and positions from 0 within each segment; both are 0 in padding.
+"""
+
+import math
+import zlib
+
+import numpy as np
+
+DEFAULT_WINDOW = 1024
+
+
+def masked_budget(length: int, masking_rate: float) -> int:
+    """Returns the predicted tokens a row of `length` tokens has room for: a tenth more than expected, and two."""
+    return min(length, math.ceil(length * masking_rate * 1.1) + 2)
+
+
+def pack_window(
+    inputs: np.ndarray, targets: np.ndarray, row_splits: np.ndarray, *, length: int, budget: int, pack: bool = True
+) -> dict[str, np.ndarray]:
+    """Packs one window of masked examples into rows.
+
+    With `pack`, examples go longest first into the row that they leave the least room in (best fit decreasing), and the
+    rows come in an order that follows from the window's content only, independent of their examples' lengths.
+    Otherwise each example has a row of its own, in order.
+
+    Args:
+        inputs: int32 [tokens], ids after masking.
+        targets: int32 [tokens], the original id at predicted positions and 0 elsewhere.
+        row_splits: int64 [examples + 1].
+        length: tokens in a row; no example may have more.
+        budget: predicted tokens in a row. The inputs of a row's predictions beyond it are put back to the original.
+
+    Returns:
+        `inputs`, `segment_ids` and `positions`, int32 [rows, length]; `masked_positions` and `targets`,
+        int32 [rows, budget]; `loss_weights`, float32 [rows, budget].
+
+    Raises:
+        ValueError: an example is longer than `length`.
+    """
+    lengths = np.diff(row_splits)
+    if lengths.size and lengths.max() > length:
+        raise ValueError(f"an example has {lengths.max()} tokens, more than the row length {length}")
+    if pack:
+        seed = zlib.crc32(np.ascontiguousarray(inputs).view(np.uint8))
+        rows, offsets, segments = _best_fit(lengths, length, seed)
+    else:
+        rows = np.arange(len(lengths))
+        offsets, segments = np.zeros_like(rows), np.ones_like(rows)
+    row_count = int(rows.max()) + 1 if len(lengths) else 0
+
+    within_example = np.arange(len(inputs)) - np.repeat(row_splits[:-1], lengths)
+    destination = np.repeat(rows * length + offsets, lengths) + within_example
+    packed = {
+        name: _scatter(values, destination, row_count, length)
+        for name, values in (
+            ("inputs", inputs),
+            ("segment_ids", np.repeat(segments, lengths)),
+            ("positions", within_example),
+            ("targets", targets),
+        )
+    }
+    packed.update(_take_predictions(packed["inputs"], packed["targets"], budget))
+    return packed
+
+
+def _best_fit(lengths: np.ndarray, length: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns each example's row, its offset there, and its segment id; rows are numbered in random order."""
+    open_rows: list[list[int]] = [[] for _ in range(length + 1)]
+    # Bit r is set while a row with r free tokens is open; the best fit is then the lowest set bit from the length up.
+    free_sizes = 0
+    used: list[int] = []
+    segments_in: list[int] = []
+    count = len(lengths)
+    rows, offsets, segments = [0] * count, [0] * count, [0] * count
+    order = np.argsort(-lengths, kind="stable")
+    for example, size in zip(order.tolist(), lengths[order].tolist(), strict=True):
+        fitting = free_sizes >> size
+        if fitting:
+            free = size + (fitting & -fitting).bit_length() - 1
+            row = open_rows[free].pop()
+            if not open_rows[free]:
+                free_sizes ^= 1 << free
+        else:
+            row, free = len(used), length
+            used.append(0)
+            segments_in.append(0)
+        rows[example], offsets[example] = row, used[row]
+        segments_in[row] += 1
+        segments[example] = segments_in[row]
+        used[row] += size
+        left = free - size
+        if left:
+            open_rows[left].append(row)
+            free_sizes |= 1 << left
+    shuffled = np.random.default_rng(seed).permutation(len(used))
+    return shuffled[np.array(rows, np.int64)], np.array(offsets, np.int64), np.array(segments, np.int64)
+
+
+def _scatter(values: np.ndarray, destination: np.ndarray, row_count: int, length: int) -> np.ndarray:
+    flat = np.zeros(row_count * length, np.int32)
+    flat[destination] = values
+    return flat.reshape(row_count, length)
+
+
+def _take_predictions(inputs: np.ndarray, targets: np.ndarray, budget: int) -> dict[str, np.ndarray]:
+    """Gathers the predicted positions of each row, [rows, length], into `budget` slots; mends the inputs beyond it."""
+    rows, columns = np.nonzero(targets)
+    per_row = np.bincount(rows, minlength=len(targets))
+    slot = np.arange(len(rows)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    kept = slot < budget
+    beyond = rows[~kept], columns[~kept]
+    inputs[beyond] = targets[beyond]
+    rows, columns, slot = rows[kept], columns[kept], slot[kept]
+    predictions = {
+        "masked_positions": np.zeros((len(targets), budget), np.int32),
+        "targets": np.zeros((len(targets), budget), np.int32),
+        "loss_weights": np.zeros((len(targets), budget), np.float32),
+    }
+    predictions["masked_positions"][rows, slot] = columns
+    predictions["targets"][rows, slot] = targets[rows, columns]
+    predictions["loss_weights"][rows, slot] = 1.0
+    return predictions

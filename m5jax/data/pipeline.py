@@ -1,0 +1,329 @@
+"""The live input pipeline: from the name of a SeqIO task or mixture to host batches of numpy arrays.
+
+A batch holds the features of `m5jax.data.packing.pack_window` with a leading [batch] dimension. Everything in it follows
+from the arguments here, the corpus and the current vocabulary, on any number of threads.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from m5jax.data.feature_converters import MaskedLanguageModelFeatureConverter
+from m5jax.data.masking import MaskTokens
+from m5jax.data.mixing import DEFAULT_ALPHA, mixing_rates
+from m5jax.data.task_builders import CorpusDataSource
+from m5jax.data.vocabulary import FIRST_TEXT_ID, current_vocabulary
+from m5jax.errors import UserError, unknown_name
+
+# Records of a corpus lie in the order of its input, which may be sorted: the buffer covers a large part of a small one.
+_SHUFFLE_BUFFER = 10_000
+_EVALUATION_SEED = 0
+_SHORTEST_ROW = 8
+
+Batch = dict[str, np.ndarray]
+
+
+class BatchIterator(Iterator[Batch]):
+    """Endless host batches, whose position can be saved and restored to the batch.
+
+    Batches made ahead are part of the position: after `restore`, the next batch is the one that would have followed
+    the last one taken before `save`, bit for bit.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, settings: dict[str, Any]) -> None:
+        self._iterator = iter(dataset)
+        self._settings = settings
+
+    def __next__(self) -> Batch:
+        return {name: value.numpy() for name, value in next(self._iterator).items()}
+
+    def save(self, directory: Path) -> None:
+        """Writes the position into `directory`; raises UserError where that fails."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            tf.train.Checkpoint(iterator=self._iterator).write(str(directory / "position"))
+            (directory / "settings.json").write_text(json.dumps(self._settings, indent=2) + "\n", encoding="utf-8")
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"cannot save the data position in {directory}: {str(error).splitlines()[0]}") from error
+
+    def restore(self, directory: Path) -> None:
+        """Goes to the position in `directory`; raises UserError where there is none of a pipeline like this one."""
+        try:
+            settings = json.loads((directory / "settings.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"no data position can be read in {directory}: {error}") from error
+        for name, value in self._settings.items():
+            if settings.get(name) != value:
+                raise UserError(
+                    f"the data position in {directory} is of another pipeline: {name} was {settings.get(name)}, is {value}"
+                )
+        try:
+            tf.train.Checkpoint(iterator=self._iterator).read(str(directory / "position")).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise UserError(f"the data position in {directory} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def training_batches(
+    name: str,
+    *,
+    length: int,
+    batch_size: int,
+    seed: int,
+    mixing_alpha: float | None = DEFAULT_ALPHA,
+    masking_rate: float | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    split: str = "train",
+) -> BatchIterator:
+    """Returns endless shuffled, packed batches of a task or mixture.
+
+    The tasks of a mixture are sampled at p_i proportional to n_i**mixing_alpha. The rates are computed here, from the
+    tasks' sizes, and not in the registered mixture, so that a run sets alpha without touching the registry.
+
+    Args:
+        name: a registered task or mixture of masked-LM tasks.
+        length: tokens in a row.
+        batch_size: rows in a batch of this host.
+        seed: of the order, the masks and the mixing.
+        mixing_alpha: None keeps the rates that the mixture was registered with.
+        masking_rate: None keeps the tasks' own.
+        shard_index: this host's share of the records, from 0.
+        shard_count: number of hosts; each reads different records.
+        split: the split to read.
+
+    Raises:
+        UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
+    """
+    tasks = _masked_lm_tasks(name, masking_rate)
+    _check_shape(length, batch_size)
+    if not 0 <= shard_index < shard_count:
+        raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
+    counts = {task.name: _record_count(task, split) for task in tasks}
+    for task_name, count in counts.items():
+        if count < shard_count:
+            raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
+    shard = seqio.ShardInfo(shard_index, shard_count)
+    examples = [
+        task.get_dataset(
+            _feature_lengths(length),
+            split=split,
+            shuffle=True,
+            shuffle_buffer_size=min(_SHUFFLE_BUFFER, counts[task.name]),
+            # Far enough apart that no two tasks of a mixture share a random stream.
+            seed=seed + 1_000 * index,
+            shard_info=shard if shard_count > 1 else None,
+            num_epochs=None,
+            trim_output_features=False,
+            # The cached records would be part of every saved position.
+            try_in_mem_cache=False,
+        )
+        for index, task in enumerate(tasks)
+    ]
+    rates = mixture_rates(name, split, mixing_alpha)
+    mixed = tf.data.Dataset.sample_from_datasets(examples, [rates[task.name] for task in tasks], seed=seed)
+    rows = _converter(tasks, pack=True)(mixed, _feature_lengths(length))
+    batches = rows.batch(batch_size, drop_remainder=True).prefetch(2).with_options(_options())
+    settings = {
+        "tasks": counts,
+        "rates": rates,
+        "masking_rates": [_masking_rate(task) for task in tasks],
+        "vocabulary": current_vocabulary().fingerprint,
+        "split": split,
+        "length": length,
+        "batch_size": batch_size,
+        "seed": seed,
+        "shard": [shard_index, shard_count],
+    }
+    return BatchIterator(batches, settings)
+
+
+def evaluation_batches(
+    name: str,
+    *,
+    length: int,
+    batch_size: int,
+    split: str = "validation",
+    max_examples: int | None = None,
+    pack: bool = True,
+) -> Iterator[Batch]:
+    """Yields the examples of one task once each, in a fixed order with fixed masks: the same in every call and process.
+
+    The last batch is filled up with rows of zeros. Several hosts each make all batches and take their rows of them.
+
+    Args:
+        name: a registered masked-LM task.
+        length: tokens in a row.
+        batch_size: rows in a batch.
+        split: the split to read.
+        max_examples: only the first so many, after long texts were split.
+        pack: whether rows hold several examples.
+
+    Raises:
+        UserError: as `training_batches`, and for a mixture, whose tasks are evaluated one by one.
+    """
+    tasks = _masked_lm_tasks(name, None)
+    _check_shape(length, batch_size)
+    if len(tasks) != 1:
+        raise UserError(f"{name} is a mixture; evaluate its tasks: {', '.join(task.name for task in tasks)}")
+    examples = _fixed_examples(tasks[0], length, split, max_examples)
+    rows = _converter(tasks, pack)(examples, _feature_lengths(length))
+    # A generator's own body would run, and raise, only at the first batch.
+    return _padded_batches(rows.batch(batch_size).prefetch(1).with_options(_options()), batch_size)
+
+
+def evaluation_tasks(name: str) -> dict[str, str]:
+    """Returns label -> task name of each task in a mixture: the label is the language where only one task has it.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    tasks = find_tasks(name)
+    languages = [getattr(task.source, "language", task.name) for task in tasks]
+    return {
+        language if languages.count(language) == 1 else task.name: task.name
+        for task, language in zip(tasks, languages, strict=True)
+    }
+
+
+def unigram_baseline(
+    name: str,
+    *,
+    length: int,
+    split: str = "validation",
+    max_examples: int | None = None,
+    max_training_examples: int = 20_000,
+) -> float:
+    """Returns the masked-token accuracy of always answering the most frequent text token of the training split.
+
+    Measured on the predictions of `evaluation_batches` with the same arguments.
+
+    Args:
+        name: a registered masked-LM task.
+        length: tokens in a row.
+        split: the split to evaluate on.
+        max_examples: as in `evaluation_batches`.
+        max_training_examples: how many training examples to count tokens in.
+
+    Raises:
+        UserError: as `evaluation_batches`.
+    """
+    (task,) = _masked_lm_tasks(name, None)
+    counts = np.zeros(current_vocabulary().size, np.int64)
+    training = _fixed_examples(task, length, "train", max_training_examples).with_options(_options())
+    for example in training.ragged_batch(256):
+        targets = example["targets"].values.numpy()
+        original = np.where(targets > 0, targets, example["inputs"].values.numpy())
+        counts += np.bincount(original, minlength=len(counts))
+    most_frequent = FIRST_TEXT_ID + int(np.argmax(counts[FIRST_TEXT_ID:]))
+    hits = predictions = 0.0
+    for batch in evaluation_batches(name, length=length, batch_size=64, split=split, max_examples=max_examples):
+        hits += float(((batch["targets"] == most_frequent) * batch["loss_weights"]).sum())
+        predictions += float(batch["loss_weights"].sum())
+    return hits / max(predictions, 1.0)
+
+
+def find_tasks(name: str) -> list[seqio.Task]:
+    """Returns the tasks of a registered task or mixture, sorted by name; raises UserError for an unknown one."""
+    if name in seqio.MixtureRegistry.names():
+        return list(seqio.MixtureRegistry.get(name).tasks)
+    if name in seqio.TaskRegistry.names():
+        return [seqio.TaskRegistry.get(name)]
+    raise unknown_name("task", name, [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()])
+
+
+def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = DEFAULT_ALPHA) -> dict[str, float]:
+    """Returns p_i of each task of a mixture, by task name; see `training_batches` for `mixing_alpha` and the errors."""
+    tasks = find_tasks(name)
+    if mixing_alpha is None and name in seqio.MixtureRegistry.names():
+        mixture = seqio.MixtureRegistry.get(name)
+        weights = {task.name: mixture.get_rate(task) for task in tasks}
+        return {task_name: weight / sum(weights.values()) for task_name, weight in weights.items()}
+    counts = {task.name: _record_count(task, split) for task in tasks}
+    return mixing_rates(counts, DEFAULT_ALPHA if mixing_alpha is None else mixing_alpha)
+
+
+def _masked_lm_tasks(name: str, masking_rate: float | None) -> list[seqio.Task]:
+    tasks = find_tasks(name)
+    for task in tasks:
+        if not any(isinstance(step, MaskTokens) for step in task.preprocessors):
+            raise UserError(f"task {task.name} is no masked-LM task: none of its preprocessors is MaskTokens")
+    if masking_rate is None:
+        return tasks
+    return [
+        task.replace(
+            preprocessors=[
+                dataclasses.replace(step, masking_rate=masking_rate) if isinstance(step, MaskTokens) else step
+                for step in task.preprocessors
+            ]
+        )
+        for task in tasks
+    ]
+
+
+def _masking_rate(task: seqio.Task) -> float:
+    return next(step.masking_rate for step in task.preprocessors if isinstance(step, MaskTokens))
+
+
+def _record_count(task: seqio.Task, split: str) -> int:
+    if split not in task.splits:
+        raise UserError(f"task {task.name} has no split {split!r}; splits there: {', '.join(sorted(task.splits))}")
+    if isinstance(task.source, CorpusDataSource):
+        # Says what is missing, where a count of 0 would not.
+        task.source.list_shards(split)
+    count = task.num_input_examples(split)
+    if not count:
+        raise UserError(f"task {task.name} does not know how many {split} records it has; name num_input_examples")
+    return count
+
+
+def _fixed_examples(task: seqio.Task, length: int, split: str, max_examples: int | None) -> tf.data.Dataset:
+    _record_count(task, split)
+    examples = task.get_dataset(
+        _feature_lengths(length),
+        split=split,
+        shuffle=False,
+        seed=_EVALUATION_SEED,
+        num_epochs=1,
+        trim_output_features=False,
+        try_in_mem_cache=False,
+    )
+    return examples if max_examples is None else examples.take(max_examples)
+
+
+def _converter(tasks: list[seqio.Task], pack: bool) -> MaskedLanguageModelFeatureConverter:
+    return MaskedLanguageModelFeatureConverter(max(_masking_rate(task) for task in tasks), pack=pack)
+
+
+def _feature_lengths(length: int) -> dict[str, int]:
+    return {"inputs": length, "targets": length}
+
+
+def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
+    for batch in dataset.as_numpy_iterator():
+        missing = batch_size - len(batch["inputs"])
+        if missing:
+            batch = {name: np.pad(value, [(0, missing), (0, 0)]) for name, value in batch.items()}
+        yield batch
+
+
+def _check_shape(length: int, batch_size: int) -> None:
+    if length < _SHORTEST_ROW:
+        raise UserError(f"the row length is {length}, allowed: {_SHORTEST_ROW} or more")
+    if batch_size < 1:
+        raise UserError(f"the batch size of a host is {batch_size}, allowed: 1 or more")
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Threads of its own, one a core, each running one operation at a time: the trainer needs the cores too.
+    options.threading.private_threadpool_size = len(os.sched_getaffinity(0))
+    options.threading.max_intra_op_parallelism = 1
+    return options

@@ -1,0 +1,43 @@
+"""Which ids of an input were seen, and where, in bounded memory."""
+
+import sqlite3
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+
+from m5jax.errors import UserError
+
+
+class SeenIds:
+    """Remembers 64-bit hashes of keys with the location of each key's first occurrence, on disk past a small cache.
+
+    Two different keys of n share a hash with a probability of about n² / 2⁶⁵: under 0.03% for a hundred million.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database = sqlite3.connect(path, isolation_level=None)
+        # Nothing here outlives the pass: no journal, no waiting for the disk, one transaction.
+        self._database.execute("PRAGMA journal_mode=OFF")
+        self._database.execute("PRAGMA synchronous=OFF")
+        self._database.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY, location TEXT NOT NULL)")
+        self._database.execute("BEGIN")
+
+    def first_location(self, key: str, location: str) -> str | None:
+        """Returns where `key` was seen before; None, and remembers `location`, where it was not."""
+        number = int.from_bytes(blake2b(key.encode("utf-8"), digest_size=8).digest(), "big", signed=True)
+        try:
+            inserted = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (number, location)).rowcount
+        except sqlite3.OperationalError as error:
+            raise UserError(f"cannot write {self._path}: {error}") from error
+        if inserted:
+            return None
+        return self._database.execute("SELECT location FROM seen WHERE hash = ?", (number,)).fetchone()[0]
+
+    def __enter__(self) -> "SeenIds":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._database.close()

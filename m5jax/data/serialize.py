@@ -1,0 +1,51 @@
+"""How a record becomes the text that the model reads; training and embedding share these functions.
+
+Reserved symbols (the field tokens below, and `<mask>`, `</s>`, `<extra_id_0>`, ...) all start with "<". A space after
+every "<" of a value keeps catalog text from ever spelling one, also after the vocabulary's NFKC normalization, which
+maps the two look-alikes of "<" to it and removes characters that could hide in between.
+"""
+
+import re
+
+from m5jax.data.records import ProductRecord, TextRecord
+
+FIELD_TOKENS = (
+    "<title>",
+    "<description>",
+    "<bullet>",
+    "<attribute>",
+    "<value>",
+    "<category>",
+    "<query>",
+    "<review>",
+    "<seller>",
+    "<locale>",
+)
+
+# "<" and the two characters that NFKC maps to it: small less-than sign, fullwidth less-than sign.
+_LESS_THAN = re.compile("[<\ufe64\uff1c]")
+
+
+def neutralize(value: str) -> str:
+    """Returns `value` with runs of white space as one space and no reserved symbol left in it."""
+    return " ".join(_LESS_THAN.sub("< ", value).split())
+
+
+def serialize_product(record: ProductRecord) -> str:
+    """Returns `<title> .. <attribute> name <value> value .. <bullet> .. <description> .. <category> ..`.
+
+    Empty fields are left out; locale, language and id are not part of the text.
+    """
+    parts = [("<title>", record.title)]
+    for name, value in record.attributes.items():
+        if value.strip():
+            parts += [("<attribute>", name), ("<value>", value)]
+    parts += [("<bullet>", bullet) for bullet in record.bullets]
+    parts += [("<description>", record.description), ("<category>", record.category)]
+    cleaned = ((token, neutralize(value)) for token, value in parts)
+    return " ".join(f"{token} {value}" for token, value in cleaned if value)
+
+
+def serialize_text(record: TextRecord) -> str:
+    """Returns the text of a plain text record, neutralized."""
+    return neutralize(record.text)

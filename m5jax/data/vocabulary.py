@@ -1,0 +1,220 @@
+"""Training and loading of vocabularies (SentencePiece unigram, arXiv 1804.10959), and the vocabulary of this process.
+
+The ids every vocabulary reserves, in order; everything after them is learned:
+
+    0 <pad>   1 </s>   2 <unk>   3 <mask>                            special
+    4..103    <extra_id_0> .. <extra_id_99>                          sentinels of span corruption
+    104..113  <title> .. <locale>                                    field tokens of serialized records
+    114..145  <field_0> .. <field_31>                                spare field tokens for a user's own serializer
+    146..401  <0x00> .. <0xFF>                                       bytes, for characters outside the vocabulary
+
+Special ids and sentinels never come out of encoding text. Field tokens do: they are part of the serialized text.
+"""
+
+import hashlib
+import io
+import math
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from m5jax.data.mixing import mixing_rates
+from m5jax.data.serialize import FIELD_TOKENS
+from m5jax.errors import UserError
+
+PAD_ID, EOS_ID, UNK_ID, MASK_ID = 0, 1, 2, 3
+SENTINELS = tuple(f"<extra_id_{index}>" for index in range(100))
+ALL_FIELD_TOKENS = (*FIELD_TOKENS, *(f"<field_{index}>" for index in range(32)))
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+RESERVED_PIECES = ("<pad>", "</s>", "<unk>", "<mask>", *SENTINELS, *ALL_FIELD_TOKENS, *BYTE_PIECES)
+
+SENTINEL_IDS = range(4, 4 + len(SENTINELS))
+FIELD_IDS = range(SENTINEL_IDS.stop, SENTINEL_IDS.stop + len(ALL_FIELD_TOKENS))
+# Text starts here: ids below are never masked, and never predicted.
+FIRST_TEXT_ID = FIELD_IDS.stop
+FIRST_LEARNED_ID = FIRST_TEXT_ID + len(BYTE_PIECES)
+
+DEFAULT_SAMPLING_ALPHA = 0.3
+# Longer lines are cut: the trainer drops them otherwise, and its memory grows with the longest.
+_MAX_SENTENCE_CHARACTERS = 4_000
+# The floating-point sums of training, and so the pieces, depend on the number of threads.
+_TRAINING_THREADS = 2
+
+
+class Vocabulary:
+    """A trained vocabulary.
+
+    Raises:
+        UserError: the bytes are no SentencePiece model, or one without the reserved ids of this module.
+    """
+
+    pad_id, eos_id, unk_id, mask_id = PAD_ID, EOS_ID, UNK_ID, MASK_ID
+    sentinel_ids, field_ids = SENTINEL_IDS, FIELD_IDS
+    first_text_id, first_learned_id = FIRST_TEXT_ID, FIRST_LEARNED_ID
+
+    def __init__(self, model: bytes, source: str = "the vocabulary") -> None:
+        self.model = model
+        self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.load_from_serialized_proto(model)
+        except RuntimeError as error:
+            raise UserError(f"{source} is not a SentencePiece model; m5jax vocabulary train makes one") from error
+        for index, piece in enumerate(RESERVED_PIECES):
+            found = self._processor.id_to_piece(index) if index < self.size else "nothing"
+            if found != piece:
+                raise UserError(
+                    f"{source} has {found} at id {index} where m5jax reserves {piece}; m5jax vocabulary train makes one"
+                )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Reads the model file at `path`; raises UserError where there is none that fits."""
+        try:
+            model = Path(path).read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the vocabulary {path}: {error.strerror}") from error
+        if not model:
+            raise UserError(f"the vocabulary {path} is empty")
+        return cls(model, source=str(path))
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the reserved ones included."""
+        return self._processor.get_piece_size()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of each text, without an end-of-sequence id."""
+        return self._processor.encode(list(texts), out_type=int)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of token ids; special ids leave nothing behind."""
+        return self._processor.decode([int(index) for index in ids])
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Returns the piece of each id, for display."""
+        return [self._processor.id_to_piece(int(index)) for index in ids]
+
+
+def train_vocabulary(
+    texts_by_language: Mapping[str, Iterable[str]],
+    counts: Mapping[str, int],
+    *,
+    size: int,
+    output: str | Path,
+    alpha: float = DEFAULT_SAMPLING_ALPHA,
+    max_sentences: int = 2_000_000,
+    seed: int = 0,
+) -> Vocabulary:
+    """Trains a vocabulary of `size` ids on a language-balanced sample and writes the model to `output`.
+
+    Languages are sampled at `mixing_rates(counts, alpha)`; one smaller than its share is repeated to fill it. Texts
+    are streamed: memory holds the sample only. The same input and seed give the same bytes.
+
+    Args:
+        texts_by_language: serialized texts, one iterable a language.
+        counts: number of texts of each language.
+        size: number of ids, the 402 reserved ones included.
+        output: the file to write.
+        alpha: exponent of the sampling rates.
+        max_sentences: size of the sample, in texts.
+        seed: of the sample.
+
+    Raises:
+        UserError: the texts do not support `size`, a language has no texts, or `output` cannot be written.
+    """
+    rates = mixing_rates(counts, alpha)
+    total = min(max_sentences, sum(counts.values()))
+    sample: list[str] = []
+    for language, texts in texts_by_language.items():
+        quota = max(1, round(rates[language] * total))
+        sample += _sample(texts, quota, random.Random(f"{seed}/{language}"), language)
+    vocabulary = Vocabulary(_train(sample, size))
+    output = Path(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # Complete or absent: another process may look for the file meanwhile.
+        partial = output.with_name(f".{output.name}.partial")
+        partial.write_bytes(vocabulary.model)
+        partial.replace(output)
+    except OSError as error:
+        raise UserError(f"cannot write the vocabulary {output}: {error.strerror}") from error
+    return vocabulary
+
+
+def _sample(texts: Iterable[str], quota: int, generator: random.Random, language: str) -> list[str]:
+    """Returns `quota` texts: a uniform sample without repetition (reservoir), repeated where there are too few."""
+    reservoir: list[str] = []
+    for index, text in enumerate(texts):
+        if index < quota:
+            reservoir.append(text)
+        elif (slot := generator.randrange(index + 1)) < quota:
+            reservoir[slot] = text
+    if not reservoir:
+        raise UserError(f"cannot train a vocabulary: language {language!r} has no texts")
+    return (reservoir * math.ceil(quota / len(reservoir)))[:quota]
+
+
+def _sentences(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for line in text.splitlines():
+            for start in range(0, len(line), _MAX_SENTENCE_CHARACTERS):
+                yield line[start : start + _MAX_SENTENCE_CHARACTERS]
+
+
+def _train(texts: Iterable[str], size: int) -> bytes:
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_sentences(texts),
+            model_writer=model,
+            vocab_size=size,
+            model_type="unigram",
+            normalization_rule_name="nfkc",
+            byte_fallback=True,
+            # With byte fallback the rarest characters need no piece of their own.
+            character_coverage=0.9995,
+            pad_id=PAD_ID,
+            eos_id=EOS_ID,
+            unk_id=UNK_ID,
+            bos_id=-1,
+            pad_piece="<pad>",
+            control_symbols=["<mask>", *SENTINELS],
+            user_defined_symbols=list(ALL_FIELD_TOKENS),
+            # Four bytes are the most that a character takes, six the most that normalization makes of it.
+            max_sentence_length=6 * _MAX_SENTENCE_CHARACTERS,
+            train_extremely_large_corpus=size > 128_000,
+            num_threads=_TRAINING_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _training_error(size, str(error)) from error
+    return model.getvalue()
+
+
+def _training_error(size: int, message: str) -> UserError:
+    if largest := re.search(r"too high.*<= (\d+)", message):
+        return UserError(f"vocabulary size {size} is too large for these texts; the largest possible: {largest[1]}")
+    if smallest := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return UserError(f"vocabulary size {size} is too small for these texts; the smallest possible: {smallest[1]}")
+    return UserError(f"SentencePiece cannot train a vocabulary of size {size}: {message.splitlines()[0]}")
+
+
+_current: Vocabulary | None = None
+
+
+def set_current_vocabulary(path: str | Path) -> Vocabulary:
+    """Loads the vocabulary at `path` as this process's own, the one its tasks tokenize with, and returns it."""
+    global _current
+    _current = Vocabulary.load(path)
+    return _current
+
+
+def current_vocabulary() -> Vocabulary:
+    """Returns the vocabulary last set; raises UserError where none was."""
+    if _current is None:
+        raise UserError("no vocabulary is set; name one that m5jax vocabulary train made")
+    return _current

@@ -1,0 +1,52 @@
+"""A vocabulary from files of records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.records import ProductRecord, RecordKind, TextRecord
+from m5jax.data.serialize import serialize_product, serialize_text
+from m5jax.data.vocabulary import Vocabulary, train_vocabulary
+from m5jax.errors import UserError
+
+
+def train_vocabulary_from_files(
+    sources: Sequence[str],
+    *,
+    kind: RecordKind,
+    size: int,
+    output: Path,
+    alpha: float,
+    max_sentences: int,
+    seed: int = 0,
+    column_mapping: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
+) -> Vocabulary:
+    """Trains a vocabulary on the records of `sources`, balanced over their languages, and writes it to `output`.
+
+    Raises:
+      UserError: `output` exists, an input cannot be read, or the texts do not support `size`.
+    """
+    if output.exists():
+        raise UserError(f"{output} exists; remove it or choose another --output")
+    corpus = ingest_corpus("vocabulary", {"train": list(sources)}, kind, column_mapping, defaults, validation_fraction=0.0)
+    return train_vocabulary(
+        {language: corpus_texts(corpus, language, "train") for language in corpus.languages},
+        {language: corpus.count(language, "train") for language in corpus.languages},
+        size=size,
+        output=output,
+        alpha=alpha,
+        max_sentences=max_sentences,
+        seed=seed,
+    )
+
+
+def corpus_texts(corpus: Corpus, language: str, split: str) -> Iterator[str]:
+    """Yields the serialized text of each record of a corpus."""
+    for path in corpus.files(language, split):
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if corpus.kind == "product":
+                    yield serialize_product(ProductRecord.from_json(line))
+                else:
+                    yield serialize_text(TextRecord.from_json(line))

@@ -1,0 +1,21 @@
+"""Errors that a user can cause and mend: one line that says what is wrong, where, and what is allowed."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A wrong flag, name, file, shape or configuration. The command line prints its message and exits with status 2."""
+
+
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UserError:
+    """Returns the error for a mistyped `name`, with the near matches, or all that is allowed where none is near."""
+    names = sorted(set(allowed))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    elif names:
+        hint = f"allowed: {', '.join(names)}"
+    else:
+        hint = f"no {kind} is known here"
+    return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,334 @@
+"""The report of a run: one HTML file without scripts and links, so that it opens anywhere and a year later.
+
+Everything that comes from the run directory is untrusted text: `html.escape` guards the HTML, Matplotlib the pictures.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m5jax.errors import UserError
+from m5jax.evaluation.tables import (
+    LANGUAGE_HEADERS,
+    LanguageResult,
+    RunSummary,
+    language_rows,
+    read_summary,
+    speed_text,
+)
+from m5jax.training.run_log import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+
+FILE_NAME = "report.html"
+CONFIG_NAME = "config.gin"
+CHARTS = {
+    "train/loss": "Training loss",
+    "train/learning_rate": "Learning rate",
+    "train/gradient_norm": "Gradient norm before clipping",
+    "speed/tokens_per_second": "Tokens per second",
+}
+EVALUATIONS = {"accuracy": "Masked-token accuracy on held-out data", "loss": "Loss on held-out data (nats per token)"}
+EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>accuracy|loss)")
+
+# A chart is some hundred pixels wide: more points only make the file heavy.
+MAXIMUM_POINTS = 600
+# Distinct for the color-blind and on a light as on a dark page (after Okabe and Ito, 2008).
+PALETTE = ("#0a84c8", "#e07b00", "#0a9e73", "#d0609f", "#8a6fdf", "#b59b00", "#3cb4d9", "#d6453d")
+RUN_STYLES = ("solid", "dashed", "dashdot")
+# Stands for the text color of the page, which Matplotlib has no name for.
+INK = "#0b0c0d"
+STYLE_SHEET = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1c2024; --soft: #60646c; --line: #d9dce1; --panel: #f6f7f9 }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #16181b; --ink: #e8eaed; --soft: #a0a6ae; --line: #363a40; --panel: #1f2226 }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif }
+h1 { margin: 0; font-size: 1.7rem; line-height: 1.2; overflow-wrap: anywhere }
+h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem }
+h2 + dl { margin: 0 }
+p, figcaption, th, dt { color: var(--soft) }
+p { margin: .4rem 0 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .4rem 1.2rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+th { font-weight: 500 }
+.wide { overflow-x: auto }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem }
+figure { margin: 0; padding: .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--panel) }
+figcaption { margin-bottom: .3rem }
+svg { display: block; width: 100%; height: auto }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: .7rem 1.5rem;
+  margin: 1rem 0 0 }
+dt { font-size: .85rem }
+dd { margin: 0; overflow-wrap: anywhere }
+pre { margin: 0; padding: 1rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--panel); font: 13px/1.5 ui-monospace, monospace }
+"""
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes `run_dir/report.html` from `metrics.jsonl` and, where they are there, `summary.json` and `config.gin`.
+
+    Raises:
+        UserError: there are no metrics, a file cannot be read, or the report cannot be written.
+    """
+    rows = read_metrics(run_dir)
+    summary = read_summary(run_dir)
+    config = _read_config(run_dir / CONFIG_NAME)
+    languages = summary.languages or _last_results(rows)
+    title = f"Run {run_dir.resolve().name}"
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_headline(rows, summary))}</p>",
+        _definitions(_macros(config)),
+        _section("Results per language", _language_table(languages)),
+        _section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
+        _section("Where it ran", _definitions(_circumstances(summary))),
+        _section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
+        _section("Versions", _definitions(summary.versions)),
+        _section("Configuration", f"<pre>{escape(config)}</pre>" if config else ""),
+    ]
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
+    )
+    path = run_dir / FILE_NAME
+    try:
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def plot_curves(run_dirs: Sequence[Path], path: Path) -> Path:
+    """Writes a picture of held-out accuracy and loss per language over the steps; returns `path`.
+
+    The format is the one of the path's suffix (.png, .svg, .pdf). The unigram baseline is dotted. Several runs share
+    the colors of the languages and differ in the style of their lines.
+
+    Raises:
+        UserError: a run has no metrics, or the picture cannot be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_settings("#1c2024")):
+        figure = Figure(figsize=(10, 3.8), layout="constrained", facecolor="white")
+        for axes, (metric, title) in zip(figure.subplots(1, 2), EVALUATIONS.items(), strict=True):
+            for index, run_dir in enumerate(run_dirs):
+                rows, languages = read_metrics(run_dir), read_summary(run_dir).languages
+                prefix = f"{run_dir.resolve().name} · " if len(run_dirs) > 1 else ""
+                _plot_evaluation(axes, rows, metric, languages, prefix, RUN_STYLES[index % len(RUN_STYLES)])
+            axes.set_title(title, loc="left", fontsize=11)
+        try:
+            figure.savefig(path, dpi=160)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot write {path}: {error}") from error
+    return path
+
+
+def _read_config(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _last_results(rows: Rows) -> dict[str, LanguageResult]:
+    """The newest evaluation in the metrics, for a run that wrote no final results."""
+    results: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if match := EVALUATION_NAME.fullmatch(name):
+                results.setdefault(match["language"], {})[match["metric"]] = value
+    nothing = {"loss": float("nan"), "accuracy": float("nan")}
+    return {language: LanguageResult(**(nothing | found)) for language, found in results.items()}
+
+
+def _headline(rows: Rows, summary: RunSummary) -> str:
+    steps = summary.steps if summary.steps is not None else max((row["step"] for row in rows), default=0)
+    parts = [f"{steps:,} steps"]
+    if summary.parameters is not None:
+        parts.append(f"{summary.parameters:,} parameters")
+    if summary.tokens_per_second is not None:
+        parts.append(speed_text(summary))
+    if summary.device:
+        parts.append(summary.device)
+    if summary.started and not summary.finished:
+        parts.append("not finished when this was written")
+    return " · ".join(parts)
+
+
+def _macros(config: str) -> dict[str, str]:
+    """The capitalized names that a gin file assigns on one line: what its author meant to be looked at first."""
+    return dict(re.findall(r"^([A-Z][A-Z0-9_]*) *= *(\S.*?) *$", config, flags=re.MULTILINE))
+
+
+def _circumstances(summary: RunSummary) -> dict[str, str]:
+    found = {
+        "Device": summary.device,
+        "Started": _readable_time(summary.started),
+        "Finished": _readable_time(summary.finished),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _readable_time(time: str | None) -> str | None:
+    try:
+        return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M:%S %Z").strip() if time else None
+    except ValueError:
+        return time
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{content}" if content else ""
+
+
+def _definitions(values: Mapping[str, str]) -> str:
+    pairs = (f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
+    return f"<dl>{''.join(pairs)}</dl>" if values else ""
+
+
+def _language_table(languages: Mapping[str, LanguageResult]) -> str:
+    def cells(tag: str, values: Sequence[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(value)}</{tag}>' for value in values)}</tr>"
+
+    if not languages:
+        return "<p>No evaluation was made.</p>"
+    body = "".join(cells("td", row) for row in language_rows(languages))
+    note = (
+        "Loss in nats per masked token; accuracy: masked tokens predicted exactly; unigram: accuracy of always "
+        "predicting the most frequent token; gain in percentage points."
+    )
+    return f'<div class="wide"><table>{cells("th", LANGUAGE_HEADERS)}{body}</table></div><p>{note}</p>'
+
+
+def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
+    """Returns one `<figure>` a chart, evaluation first; charts without a value are left out."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    charts = []
+    with rc_context(_settings(INK)):
+        for name, title in {**EVALUATIONS, **CHARTS}.items():
+            figure = Figure(figsize=(5.0, 2.9), layout="constrained")
+            axes = figure.subplots()
+            if name in EVALUATIONS:
+                _plot_evaluation(axes, rows, name, languages)
+            else:
+                _plot(axes, rows, name, color=PALETTE[0])
+            if name == "speed/tokens_per_second":
+                axes.set_ylim(bottom=0)  # else the axis shows nothing but its noise
+                axes.yaxis.set_major_formatter("{x:,.0f}")
+            if axes.lines:
+                charts.append(f"<figure><figcaption>{title}</figcaption>{_inline_svg(figure, title, name)}</figure>")
+    return charts
+
+
+def _plot_evaluation(
+    axes: "Axes",
+    rows: Rows,
+    metric: str,
+    languages: Mapping[str, LanguageResult],
+    prefix: str = "",
+    style: str = "solid",
+) -> None:
+    matches = (EVALUATION_NAME.fullmatch(name) for row in rows for name in row)
+    for index, language in enumerate(sorted({match["language"] for match in matches if match})):
+        color = PALETTE[index % len(PALETTE)]
+        _plot(axes, rows, f"evaluation/{language}/{metric}", color, f"{prefix}{language}", style)
+        baseline = getattr(languages.get(language), f"unigram_{metric}", None)
+        if baseline is not None:
+            axes.axhline(baseline, color=color, linestyle="dotted", linewidth=1.3)
+    if metric == "accuracy":
+        from matplotlib.ticker import PercentFormatter
+
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylim(bottom=0)
+    if axes.lines:
+        if any(line.get_linestyle() == ":" for line in axes.lines) and not prefix:
+            axes.plot([], [], color="#888888", linestyle="dotted", linewidth=1.3, label="unigram baseline")
+        axes.legend(ncols=2, fontsize="small", frameon=False)
+
+
+def _plot(axes: "Axes", rows: Rows, name: str, color: str, label: str = "", style: str = "solid") -> None:
+    steps, values = _curve(rows, name)
+    if not len(steps):
+        return
+    few = len(steps) <= 20
+    axes.plot(
+        steps,
+        values,
+        color=color,
+        label=label or None,
+        linestyle=style,
+        linewidth=1.6 if few else 1.1,
+        marker="o" if few else "",
+        markersize=3,
+    )
+    axes.set_xlabel("step")
+
+
+def _curve(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns steps and values, [points] each; a long history as means of equal runs of reports."""
+    points = np.array([(row["step"], row[name]) for row in rows if name in row], dtype=np.float64).reshape(-1, 2)
+    # An infinity would stretch the axis to nothing; as NaN it is a gap.
+    points[~np.isfinite(points)] = np.nan
+    if len(points) > MAXIMUM_POINTS:
+        points = np.stack([part.mean(axis=0) for part in np.array_split(points, MAXIMUM_POINTS)])
+    return points[:, 0], points[:, 1]
+
+
+def _settings(ink: str) -> dict[Any, Any]:
+    """Returns the Matplotlib settings of every picture; text comes from runs, so that "$" in it is no formula."""
+    return {
+        "axes.edgecolor": ink,
+        "axes.facecolor": "none",
+        "axes.formatter.limits": (-3, 6),
+        "axes.grid": True,
+        "axes.labelcolor": ink,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": ink,
+        "figure.facecolor": "none",
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "grid.alpha": 0.15,
+        "grid.color": ink,
+        "savefig.facecolor": "auto",
+        "svg.fonttype": "none",
+        "text.color": ink,
+        "text.parse_math": False,
+        "xtick.color": ink,
+        "ytick.color": ink,
+    }
+
+
+def _inline_svg(figure: "Figure", title: str, name: str) -> str:
+    """Returns the figure as an `<svg>` that takes the page's text color and whose ids are its own."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    unique = re.sub(r"\W", "-", name)
+    svg = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{unique}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)

@@ -1,0 +1,134 @@
+"""The final figures of a run: kept in `summary.json`, shown as the short table that ends it."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from m5jax.errors import UserError
+
+FILE_NAME = "summary.json"
+MISSING = "–"
+LANGUAGE_HEADERS = ("language", "loss", "accuracy", "unigram", "gain")
+LANGUAGE_ALIGN = ("left", "right", "right", "right", "right")
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageResult:
+    """Masked-token results on the held-out data of one language.
+
+    Args:
+        loss: mean cross entropy of a masked token, in nats.
+        accuracy: share of masked tokens predicted exactly, 0 to 1.
+        unigram_accuracy: the same for always predicting the most frequent token of the training data.
+        unigram_loss: cross entropy of the token frequencies of the training data, in nats.
+    """
+
+    loss: float
+    accuracy: float
+    unigram_accuracy: float | None = None
+    unigram_loss: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """What is worth knowing of a run a year later; `write_summary` may be called at its start and again at its end.
+
+    Args:
+        languages: the final results.
+        steps: optimizer steps done.
+        parameters: number of model parameters.
+        tokens_per_second: real (not padding) tokens over the whole run.
+        model_flop_utilization: fraction of the chips' peak, where that is known.
+        command: as typed.
+        device: chips and their number, e.g. `8 x NVIDIA H100`.
+        started, finished: ISO 8601 with time zone; `finished` is None while the run goes on or where it was killed.
+        versions: of Python and of each library.
+        written: what lies where: a short name and a path.
+    """
+
+    languages: Mapping[str, LanguageResult] = dataclasses.field(default_factory=dict)
+    steps: int | None = None
+    parameters: int | None = None
+    tokens_per_second: float | None = None
+    model_flop_utilization: float | None = None
+    command: str | None = None
+    device: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    written: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def write_summary(run_dir: Path, summary: RunSummary) -> Path:
+    """Writes `run_dir/summary.json` in one move and returns its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = run_dir / FILE_NAME
+    replacement = path.with_suffix(".json.new")
+    try:
+        replacement.write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n", encoding="utf-8")
+        os.replace(replacement, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_summary(run_dir: Path) -> RunSummary:
+    """Returns what `run_dir/summary.json` holds, or an empty summary where there is none.
+
+    Raises:
+        UserError: the file is not a summary.
+    """
+    path = run_dir / FILE_NAME
+    if not path.exists():
+        return RunSummary()
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        languages = {name: LanguageResult(**result) for name, result in fields.pop("languages").items()}
+        return RunSummary(languages=languages, **fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not the summary of a run ({error}); remove it or restore it") from error
+
+
+def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str]) -> str:
+    """Returns a plain text table; `align` is `left`, `right` or `center` for each column."""
+    return tabulate(rows, headers, tablefmt="simple", colalign=align if rows else None, disable_numparse=True)
+
+
+def language_rows(languages: Mapping[str, LanguageResult]) -> list[list[str]]:
+    """Returns the cells under `LANGUAGE_HEADERS`, a row a language; the gain is in percentage points."""
+    return [
+        [
+            language,
+            f"{result.loss:.3f}",
+            f"{result.accuracy:.1%}",
+            MISSING if result.unigram_accuracy is None else f"{result.unigram_accuracy:.1%}",
+            MISSING if result.unigram_accuracy is None else f"{100 * (result.accuracy - result.unigram_accuracy):+.1f}",
+        ]
+        for language, result in sorted(languages.items())
+    ]
+
+
+def speed_text(summary: RunSummary) -> str:
+    """Returns e.g. `48,210 tokens/s, 41.3% of peak FLOPs`, or a dash where the speed is not known."""
+    if summary.tokens_per_second is None:
+        return MISSING
+    text = f"{summary.tokens_per_second:,.0f} tokens/s"
+    if summary.model_flop_utilization is not None:
+        text += f", {summary.model_flop_utilization:.1%} of peak FLOPs"
+    return text
+
+
+def run_summary(summary: RunSummary) -> str:
+    """Returns what a run prints at its end: the table per language, the speed, and where things were written."""
+    facts = [("speed", speed_text(summary)), *summary.written.items()]
+    width = max(len(name) for name, _ in facts)
+    lines = [f"{name:<{width}}  {value}" for name, value in facts]
+    return "\n".join([format_table(LANGUAGE_HEADERS, language_rows(summary.languages), LANGUAGE_ALIGN), "", *lines])

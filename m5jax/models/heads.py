@@ -1,0 +1,41 @@
+"""What sits on top of an encoder: the masked-LM head, and pooling into one embedding a sequence."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from m5jax.models.layers import LayerNorm, normal_parameter
+from partitioning import constrain
+
+POOLINGS = ("mean", "first")
+
+
+class MaskedLanguageModelHead(nnx.Module):
+    """Dense, GELU and norm before the logits on the tied embedding (BERT, arXiv 1810.04805; ModernBERT, 2412.13663)."""
+
+    def __init__(self, width: int, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.dtype = dtype
+        self.dense = normal_parameter(rngs, (width, width), ("embed", "mlp"), width**-0.5)
+        self.norm = LayerNorm(width, epsilon)
+
+    def __call__(
+        self, hidden: Float[Array, "batch budget embed"], embedding: Float[Array, "vocab embed"]
+    ) -> Float[Array, "batch budget vocab"]:
+        """Returns float32 logits."""
+        transformed = self.norm(jax.nn.gelu(hidden @ self.dense[...].astype(self.dtype), approximate=False))
+        logits = jnp.einsum(
+            "bpe,ve->bpv", transformed, embedding.astype(self.dtype), preferred_element_type=jnp.float32
+        )
+        return constrain(logits, "batch", None, "vocab")
+
+
+def pool(
+    hidden: Float[Array, "batch length embed"], segment_ids: Int[Array, "batch length"], pooling: str
+) -> Float[Array, "batch embed"]:
+    """Returns one float32 embedding a row of one segment: the mean over real tokens, or the first token's state."""
+    hidden = hidden.astype(jnp.float32)
+    if pooling == "first":
+        return hidden[:, 0]
+    real = (segment_ids > 0).astype(jnp.float32)[..., None]
+    return jnp.sum(hidden * real, axis=1) / jnp.maximum(jnp.sum(real, axis=1), 1.0)

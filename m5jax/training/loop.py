@@ -1,0 +1,243 @@
+"""The training loop: resume, step, log, evaluate, checkpoint, stop."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from m5jax.errors import UserError
+from m5jax.models import FunctionalModel, Parameters
+from m5jax.objectives import Batch, Objective
+from m5jax.training.checkpoints import Checkpoints, KeepPolicy
+from m5jax.training.interruption import InterruptionGuard, TrainingInterrupted
+from m5jax.training.metrics import Interval, MetricWindow, count_tokens
+from m5jax.training.optimizers import Optimizer
+from m5jax.training.progress import ProgressBar
+from m5jax.training.run_log import RunLog
+from m5jax.training.state import TrainState, abstract_state, init_state
+from m5jax.training.step import TrainStep, batch_sharding, jit_train_step, make_train_step
+from partitioning import check_batch, peak_flops
+
+logger = logging.getLogger(__name__)
+
+HostBatch = dict[str, np.ndarray]
+Evaluate = Callable[[Parameters], dict[str, float]]
+
+
+class Batches(Protocol):
+    """This process's share of the input: batches of equal shapes, with a position that can be saved."""
+
+    def __iter__(self) -> Iterator[HostBatch]: ...
+
+    def __next__(self) -> HostBatch: ...
+
+    def save(self, directory: Path) -> None: ...
+
+    def restore(self, directory: Path) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerConfig:
+    """How long and how often.
+
+    Attributes:
+      steps: optimizer steps of the run.
+      seed: of initialization and dropout.
+      accumulation: parts each batch is computed in.
+      log_every: steps a line in `metrics.jsonl`.
+      evaluate_every: steps between evaluations; 0: only at the end.
+      checkpoint_every: steps between checkpoints; 0: only at the end.
+      keep: which checkpoints stay.
+    """
+
+    steps: int
+    seed: int = 0
+    accumulation: int = 1
+    log_every: int = 10
+    evaluate_every: int = 0
+    checkpoint_every: int = 1000
+    keep: KeepPolicy = dataclasses.field(default_factory=KeepPolicy)
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("accumulation", 1), ("log_every", 1), ("evaluate_every", 0), ("checkpoint_every", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"TrainerConfig.{name} = {getattr(self, name)}; allowed: {least} and above")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything a run is made of; see `train`.
+
+    Attributes:
+      run_dir: where checkpoints, metrics and event files go.
+      batches: endless input of this process, `batch_size` rows over all processes.
+      evaluate: parameters in, values by name out (`evaluation/LANGUAGE/loss`, ...).
+      flops_per_token: of forward and backward, for the model's FLOP utilization.
+    """
+
+    run_dir: Path
+    model: FunctionalModel
+    objective: Objective
+    optimizer: Optimizer
+    mesh: Mesh
+    config: TrainerConfig
+    batches: Batches
+    batch_size: int
+    evaluate: Evaluate
+    flops_per_token: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended: last step, its evaluation, and the median speed over all logged intervals of this process's tokens."""
+
+    step: int
+    evaluation: dict[str, float]
+    tokens_per_second: float
+    model_flop_utilization: float | None
+
+
+def train(training: Training) -> TrainingResult:
+    """Trains to `config.steps`, resuming from the newest intact checkpoint in the run directory.
+
+    Raises:
+      TrainingInterrupted: SIGTERM or SIGINT came; a checkpoint was saved.
+      UserError: a checkpoint cannot be written, or the batch does not fit the mesh.
+    """
+    check_batch(training.mesh, training.batch_size, training.config.accumulation)
+    transformation = training.optimizer.make(training.model.logical_axes)
+    abstract = abstract_state(training.model, transformation, training.mesh)
+    with ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(training.mesh))
+        checkpoints = stack.enter_context(Checkpoints(training.run_dir / "checkpoints", training.config.keep))
+        state = checkpoints.restore_newest(abstract, training.batches)
+        if state is None:
+            state = _fresh_state(training, transformation, abstract)
+        first = int(state["step"])
+        if first:
+            logger.info("resuming %s at step %d", training.run_dir, first)
+        log = stack.enter_context(RunLog(training.run_dir, resume_step=first))
+        progress = stack.enter_context(ProgressBar(training.config.steps, first))
+        guard = stack.enter_context(InterruptionGuard())
+        return _Loop(training, transformation, abstract, checkpoints, log, progress, guard).run(state)
+
+
+def _fresh_state(training: Training, transformation: optax.GradientTransformation, abstract: TrainState) -> TrainState:
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+    def init(key: Any) -> TrainState:
+        return init_state(training.model, transformation, key)
+
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(training.config.seed))
+
+
+class _Loop:
+    """The parts of a run in motion."""
+
+    def __init__(
+        self,
+        training: Training,
+        transformation: optax.GradientTransformation,
+        abstract: TrainState,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        progress: ProgressBar,
+        guard: InterruptionGuard,
+    ):
+        self.training = training
+        self.checkpoints = checkpoints
+        self.log = log
+        self.progress = progress
+        self.guard = guard
+        self.learning_rate = training.optimizer.schedule.make()
+        self.speeds: list[float] = []
+        self.window = MetricWindow(training.config.log_every, self._report)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        step = make_train_step(training.model, training.objective, transformation, training.config.accumulation)
+        self.train_step: TrainStep = jit_train_step(step, shardings, training.mesh)
+
+    def run(self, state: TrainState) -> TrainingResult:
+        config = self.training.config
+        evaluation: dict[str, float] | None = None
+        first = int(state["step"])
+        saved = first
+        for step in range(first + 1, config.steps + 1):
+            batch = next(self.training.batches)
+            state, metrics = self.train_step(state, self._to_devices(batch))
+            self.window.add(step, metrics, count_tokens(batch) * jax.process_count())
+            if step == first + 1:
+                jax.block_until_ready(metrics)
+                self.window.restart_clock()  # compilation is no speed
+            self.progress.step(step)
+            last = step == config.steps
+            stop = self.guard.stop_after(step)
+            evaluation = None
+            if stop or last or _due(step, config.checkpoint_every):
+                self._save(step, state)
+                saved = step
+            if not stop and (last or _due(step, config.evaluate_every)):
+                evaluation = self._evaluate(step, state)
+            if stop and not last:
+                self.checkpoints.wait()
+                raise TrainingInterrupted(step)
+        self.checkpoints.wait()
+        if evaluation is None:
+            evaluation = self._evaluate(saved, state)
+        speed = float(np.median(self.speeds)) if self.speeds else math.nan
+        return TrainingResult(int(state["step"]), evaluation, speed, self._utilization(speed))
+
+    def _to_devices(self, batch: HostBatch) -> Batch:
+        sharding = batch_sharding(self.training.mesh)
+        rows = self.training.batch_size
+        return {
+            name: jax.make_array_from_process_local_data(sharding, array, (rows, *array.shape[1:]))
+            for name, array in batch.items()
+        }
+
+    def _report(self, interval: Interval) -> None:
+        speed = interval.tokens / max(interval.seconds, 1e-9)
+        self.speeds.append(speed)
+        utilization = self._utilization(speed)
+        values = {f"train/{name}": value for name, value in interval.metrics.items()}
+        values["train/learning_rate"] = float(self.learning_rate(interval.step - 1))
+        values["speed/tokens_per_second"] = speed
+        values["speed/seconds_per_step"] = interval.seconds / interval.steps
+        if utilization is not None:
+            values["speed/model_flop_utilization"] = utilization
+        self.log.write(interval.step, values)
+        self.progress.report(loss=interval.metrics["loss"], tokens_per_second=speed, utilization=utilization)
+        if not math.isfinite(interval.metrics["loss"]):
+            raise UserError(
+                f"the loss is {interval.metrics['loss']} at step {interval.step}; "
+                "lower the learning rate or clip gradients, and resume from the last checkpoint"
+            )
+
+    def _utilization(self, tokens_per_second: float) -> float | None:
+        peak = peak_flops(self.training.mesh.devices.flat[0])
+        if peak is None:
+            return None
+        return self.training.flops_per_token * tokens_per_second / (peak * self.training.mesh.size)
+
+    def _save(self, step: int, state: TrainState) -> None:
+        self.window.drain()
+        self.checkpoints.save(step, state, self.training.batches)
+        self.window.restart_clock()
+
+    def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+        self.window.drain()
+        values = self.training.evaluate(state["parameters"])
+        self.log.write(step, values)
+        self.window.restart_clock()
+        return values
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

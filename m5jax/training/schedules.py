@@ -1,0 +1,80 @@
+"""Learning-rate schedules: a linear warm-up, then inverse square root, cosine, or warm-up-stable-decay."""
+
+import dataclasses
+
+import optax
+
+from m5jax.errors import UserError
+
+
+def _check(name: str, **counts: int) -> None:
+    for count, value in counts.items():
+        if value < 0:
+            raise UserError(f"{name}.{count} = {value}; allowed: 0 and above")
+
+
+@dataclasses.dataclass(frozen=True)
+class InverseSquareRoot:
+    """`peak * sqrt(warmup / step)` after the warm-up (arXiv 1706.03762, section 5.3); needs no end."""
+
+    peak: float
+    warmup_steps: int
+
+    def __post_init__(self) -> None:
+        _check("InverseSquareRoot", warmup_steps=self.warmup_steps - 1)
+
+    def make(self) -> optax.Schedule:
+        def decay(step: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
+            return self.peak * (self.warmup_steps / (step + self.warmup_steps)) ** 0.5  # step counts from the warm-up's end
+
+        return optax.join_schedules([optax.linear_schedule(0.0, self.peak, self.warmup_steps), decay], [self.warmup_steps])
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from `peak` to `final_fraction * peak` at `total_steps` (arXiv 1608.03983)."""
+
+    peak: float
+    warmup_steps: int
+    total_steps: int
+    final_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check("Cosine", warmup_steps=self.warmup_steps, total_steps=self.total_steps)
+
+    def make(self) -> optax.Schedule:
+        warmup = min(self.warmup_steps, max(self.total_steps - 1, 0))
+        return optax.warmup_cosine_decay_schedule(
+            0.0, self.peak, warmup, max(self.total_steps, 1), self.peak * self.final_fraction
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupStableDecay:
+    """Constant at `peak` until the last `decay_steps`, then linear to zero (WSD, arXiv 2404.06395, section 4)."""
+
+    peak: float
+    warmup_steps: int
+    decay_steps: int
+    total_steps: int
+
+    def __post_init__(self) -> None:
+        _check("WarmupStableDecay", warmup_steps=self.warmup_steps, decay_steps=self.decay_steps)
+        if self.warmup_steps + self.decay_steps > self.total_steps:
+            raise UserError(
+                f"WarmupStableDecay: {self.warmup_steps} warm-up and {self.decay_steps} decay steps exceed "
+                f"the {self.total_steps} steps of the run"
+            )
+
+    def make(self) -> optax.Schedule:
+        return optax.join_schedules(
+            [
+                optax.linear_schedule(0.0, self.peak, self.warmup_steps),
+                optax.constant_schedule(self.peak),
+                optax.linear_schedule(self.peak, 0.0, self.decay_steps),
+            ],
+            [self.warmup_steps, self.total_steps - self.decay_steps],
+        )
+
+
+Schedule = InverseSquareRoot | Cosine | WarmupStableDecay

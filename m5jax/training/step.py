@@ -1,0 +1,97 @@
+"""One training step and one evaluation step: pure functions, jitted once over a mesh."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from m5jax.models import FunctionalModel, Parameters
+from m5jax.objectives import Batch, Objective, Sums
+from m5jax.training.state import TrainState
+from partitioning import BATCH_AXES
+
+Metrics = dict[str, Sums]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+EvaluationStep = Callable[[Parameters, Batch], Metrics]
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns the layout of every batch array: rows split over `data` and `fsdp`."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def make_train_step(
+    model: FunctionalModel,
+    objective: Objective,
+    transformation: optax.GradientTransformation,
+    accumulation: int = 1,
+) -> TrainStep:
+    """Returns the pure step: gradients of the mean loss over all predicted tokens of the batch, then the update.
+
+    Args:
+      model: the model.
+      objective: the loss.
+      transformation: the optimizer.
+      accumulation: parts a batch is cut into, one after the other, to fit memory; the result is that of one part.
+    """
+
+    def summed_loss(parameters: Parameters, batch: Batch, key: Any) -> tuple[Any, tuple[Any, Metrics]]:
+        loss, metrics = objective(model.bind(parameters), batch, key)
+        return loss.total, (loss.weight, metrics)
+
+    gradient = jax.grad(summed_loss, has_aux=True)
+
+    def accumulate(parameters: Parameters, batch: Batch, key: Any) -> tuple[Parameters, tuple[Any, Metrics]]:
+        if accumulation == 1:
+            return gradient(parameters, batch, key)
+        # Rows are dealt out so that each part keeps its rows on the devices that hold them.
+        parts = jax.tree.map(lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), batch)
+
+        def add_part(total: Any, part: tuple[Batch, Any]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, gradient(parameters, *part)), None
+
+        shapes = jax.eval_shape(gradient, parameters, jax.tree.map(lambda x: x[0], parts), key)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.lax.scan(add_part, zeros, (parts, jax.random.split(key, accumulation)))[0]
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
+        gradients, (weight, metrics) = accumulate(state["parameters"], batch, key)
+        gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
+        updates, optimizer = transformation.update(gradients, state["optimizer"], state["parameters"])
+        metrics["gradient_norm"] = Sums(optax.global_norm(gradients), jnp.ones(()))
+        new_state = TrainState(
+            step=state["step"] + 1,
+            parameters=optax.apply_updates(state["parameters"], updates),
+            optimizer=optimizer,
+            rng=state["rng"],
+        )
+        return new_state, metrics
+
+    return train_step
+
+
+def jit_train_step(train_step: TrainStep, shardings: Any, mesh: Mesh) -> TrainStep:
+    """Returns the step compiled for `mesh`: state donated and laid out as `shardings`, metrics replicated."""
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        in_shardings=(shardings, batch_sharding(mesh)),
+        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
+    )
+
+
+def jit_evaluation_step(model: FunctionalModel, objective: Objective, shardings: Any, mesh: Mesh) -> EvaluationStep:
+    """Returns metrics of a batch without dropout, compiled for `mesh`."""
+
+    def evaluation_step(parameters: Parameters, batch: Batch) -> Metrics:
+        return objective(model.bind(parameters), batch, None)[1]
+
+    return jax.jit(
+        evaluation_step,
+        in_shardings=(shardings["parameters"], batch_sharding(mesh)),
+        out_shardings=NamedSharding(mesh, PartitionSpec()),
+    )

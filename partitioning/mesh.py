@@ -1,0 +1,76 @@
+"""Device meshes with the axes `data`, `fsdp` and `tensor`.
+
+`data` replicates parameters, `fsdp` shards them (and both split the batch), `tensor` splits heads, hidden units and
+vocabulary. Axes are always all present, so that one set of rules (`partitioning.rules`) serves every mesh.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from partitioning.errors import PartitioningError
+
+MESH_AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each mesh axis; at most one may be -1, which takes the devices the others leave."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = (self.data, self.fsdp, self.tensor)
+        if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+            raise PartitioningError(
+                f"mesh {dict(zip(MESH_AXES, sizes, strict=True))}: each axis is a positive number of devices, "
+                "and at most one is -1 (all the rest)"
+            )
+
+
+def resolve_sizes(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
+    """Returns devices along (data, fsdp, tensor), their product being `device_count`.
+
+    Raises:
+      PartitioningError: the axes do not multiply to the device count.
+    """
+    sizes = [config.data, config.fsdp, config.tensor]
+    fixed = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and device_count % fixed == 0:
+        sizes[sizes.index(-1)] = device_count // fixed
+    if math.prod(sizes) != device_count or min(sizes) < 1:
+        wanted = " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
+        raise PartitioningError(f"mesh {wanted} does not multiply to the {device_count} devices there are")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns the mesh of `config` over `devices` (default: all devices of all processes), laid out by topology."""
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = resolve_sizes(config, len(devices))
+    if devices == jax.devices():
+        return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def batch_shards(mesh: Mesh) -> int:
+    """Returns into how many parts the mesh splits a batch."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
+    """Raises PartitioningError unless a global batch splits evenly over accumulation steps and the mesh."""
+    parts = batch_shards(mesh) * accumulation
+    if batch_size % parts:
+        shape = " x ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+        raise PartitioningError(
+            f"batch of {batch_size} examples is not divisible by {parts} "
+            f"(mesh {shape}, {accumulation} accumulation steps); the nearest that is: {max(1, batch_size // parts) * parts}"
+        )

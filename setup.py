@@ -1,0 +1,57 @@
+"""Packaging of m5jax. Locked versions for reproducible installs: requirements.lock (see CONTRIBUTING.md)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Python 3.11 ends at jax 0.10 and flax 0.12.8; jax 0.11 needs flax >= 0.12.10 (earlier ones fail on `import flax.nnx`).
+ACCELERATED = [
+    "jax>=0.10.2,<0.11; python_version < '3.12'",
+    "jax>=0.11.1,<0.13; python_version >= '3.12'",
+    "flax>=0.12.8,<0.13; python_version < '3.12'",
+    "flax>=0.12.10,<0.13; python_version >= '3.12'",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "jaxtyping>=0.3.9",
+    "matplotlib>=3.10",  # the report's curves; imported when a report is written
+    "numpy>=2.1",
+    "tabulate>=0.10",
+    "tensorboardX>=2.6.4",  # writes event files without TensorFlow
+    "tqdm>=4.67",
+]
+# sentencepiece 0.2.3 fails at import beside the protobuf that Apache Beam pins.
+DATA = [
+    "gin-config>=0.5.0",
+    "pyarrow>=20",
+    "sentencepiece==0.2.2",
+    "seqio>=0.0.20",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.9",
+    "tensorflow-text>=2.21,<2.22",
+    "zstandard>=0.23",
+]
+TESTING = ["beartype>=0.22", "hypothesis>=6.100", "pandas>=2.2", "pytest>=8", "pytest-xdist>=3.6", "scikit-learn>=1.6", "scipy>=1.14"]
+LINTING = ["mypy>=1.15", "ruff>=0.12", "types-tqdm"]
+EXTRAS = {
+    "gpu": ["jax[cuda13]"],
+    "tpu": ["jax[tpu]"],
+    "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
+    "test": TESTING,
+    "dev": [*TESTING, *LINTING, "uv"],
+}
+
+setup(
+    name="m5jax",
+    version="0.1.0",
+    description="Semantic representations of a product catalog, pre-trained and served with JAX",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["m5jax", "m5jax.*", "partitioning", "partitioning.*", "tasks", "tasks.*"]),
+    package_data={"m5jax": ["py.typed"]},
+    install_requires=[*ACCELERATED, *DATA],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["m5jax = m5jax.cli.main:main"]},
+)

@@ -1,0 +1,87 @@
+import gin
+import pytest
+
+from m5jax.configuration.gin_files import find_gin_file, parse_gin, read_bindings
+from m5jax.errors import UserError
+
+QUICKSTART = "gin_configs/experiments/quickstart.gin"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "run.gin"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_command_line_wins_over_files():
+    parse_gin([QUICKSTART], ["TRAIN_STEPS=7", "EncoderConfig.width=64"])
+    assert gin.query_parameter("%TRAIN_STEPS") == 7
+    assert gin.query_parameter("EncoderConfig.width") == 64
+
+
+def test_later_file_wins(tmp_path):
+    parse_gin([QUICKSTART, write(tmp_path, "EncoderConfig.layers = 9\n")])
+    assert gin.query_parameter("EncoderConfig.layers") == 9
+
+
+def test_read_bindings_follows_includes():
+    keys = [binding.key for binding in read_bindings(find_gin_file(QUICKSTART))]
+    assert {"Run.model", "EncoderConfig.width", "TRAIN_STEPS"} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("TRAIN_STPES=5", "unknown gin macro 'TRAIN_STPES'; did you mean TRAIN_STEPS?"),
+        ("EncoderConfig.widht=5", "unknown argument of EncoderConfig 'widht'; did you mean width?"),
+        ("EncodrConfig.width=5", "unknown gin name 'EncodrConfig'; did you mean EncoderConfig"),
+        ("Run.model=@EncodrConfig()", "unknown gin name 'EncodrConfig'; did you mean EncoderConfig"),
+        ("EncoderConfig.width=%LENGHT", "unknown gin macro 'LENGHT'; did you mean LENGTH?"),
+        ("EncoderConfig.width=((", "not valid gin"),
+        ("EncoderConfig.width=3 4", "not valid gin"),
+        ("EncoderConfig.width='wide'", "EncoderConfig.width = 'wide'; allowed: int"),
+        ("TRAIN_STEPS=1.5", "TrainerConfig.steps = 1.5; allowed: int"),
+        ("Run.model=3", "Run.model = 3; allowed: @EncoderConfig()"),
+        ("TASK_MODULES='tasks'", "allowed: a tuple of str"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(override, message):
+    with pytest.raises(UserError) as error:
+        parse_gin([QUICKSTART], [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_mistake_in_a_file_is_named_with_its_line(tmp_path):
+    path = write(tmp_path, f"include '{QUICKSTART}'\n\nEncoderConfig.widht = 3\n")
+    with pytest.raises(UserError, match=r"run\.gin:3: unknown argument of EncoderConfig 'widht'"):
+        parse_gin([path])
+
+
+def test_unknown_file_offers_near_matches():
+    with pytest.raises(UserError, match=r"did you mean gin_configs/experiments/quickstart\.gin"):
+        parse_gin(["gin_configs/experiments/quikstart.gin"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\n",
+        "from os import system\n",
+        "from __gin__ import dynamic_registration\nimport os\nos.system.command = 'true'\n",
+    ],
+)
+def test_files_cannot_import_code(tmp_path, text):
+    with pytest.raises(UserError, match="may not import code"):
+        parse_gin([write(tmp_path, text)])
+    outer = tmp_path / "outer.gin"
+    outer.write_text(f"include '{tmp_path / 'run.gin'}'\n", encoding="utf-8")
+    with pytest.raises(UserError, match="may not import code"):
+        parse_gin([str(outer)])
+
+
+def test_file_that_is_not_text(tmp_path):
+    path = tmp_path / "run.gin"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot read the gin file"):
+        parse_gin([str(path)])

@@ -1,0 +1,66 @@
+import pytest
+
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY, keep_vocabulary, prepare_run_directory
+from m5jax.errors import UserError
+
+CONFIG_TEXT = "TRAIN_STEPS = 20\nEncoderConfig.width = 64\nTrainerConfig.steps = %TRAIN_STEPS\nTrainerConfig.seed = 0\n"
+
+
+def test_new_directory_gets_the_config(tmp_path):
+    assert prepare_run_directory(tmp_path / "runs" / "a", CONFIG_TEXT) == []
+    assert (tmp_path / "runs" / "a" / CONFIG).read_text(encoding="utf-8") == CONFIG_TEXT
+
+
+def test_same_config_resumes_whatever_its_order(tmp_path):
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    reordered = "".join(f"{line}\n" for line in reversed(CONFIG_TEXT.splitlines()))
+    assert prepare_run_directory(tmp_path, reordered) == []
+
+
+def test_a_longer_run_is_a_change_that_is_said(tmp_path):
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    changes = prepare_run_directory(tmp_path, CONFIG_TEXT.replace("TRAIN_STEPS = 20", "TRAIN_STEPS = 40"))
+    assert changes == ["TRAIN_STEPS: 20 there, 40 now"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ("width = 64", "width = 32", "EncoderConfig.width: 64 there, 32 now"),
+        ("seed = 0", "seed = 1", "TrainerConfig.seed: 0 there, 1 now"),
+        ("EncoderConfig.width = 64\n", "", "EncoderConfig.width: 64 there, unset now"),
+    ],
+)
+def test_another_config_is_refused_with_the_difference_and_not_overwritten(tmp_path, old, new, difference):
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    with pytest.raises(UserError) as error:
+        prepare_run_directory(tmp_path, CONFIG_TEXT.replace(old, new))
+    assert difference in str(error.value)
+    assert (tmp_path / CONFIG).read_text(encoding="utf-8") == CONFIG_TEXT
+    assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
+
+
+def test_foreign_files_are_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    with pytest.raises(UserError, match=r"holds files but no config\.gin"):
+        prepare_run_directory(tmp_path, CONFIG_TEXT)
+
+
+def test_unwritable_directory_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot write the run directory"):
+        prepare_run_directory(tmp_path / "file" / "run", CONFIG_TEXT)
+    with pytest.raises(UserError, match="is a file"):
+        prepare_run_directory(tmp_path / "file", CONFIG_TEXT)
+
+
+def test_vocabulary_is_kept_once_and_another_is_refused(tmp_path):
+    first, second = tmp_path / "first.model", tmp_path / "second.model"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    run = tmp_path / "run"
+    assert keep_vocabulary(run, first) == run / VOCABULARY
+    assert keep_vocabulary(run, first).read_bytes() == b"one"
+    with pytest.raises(UserError, match="is not the vocabulary"):
+        keep_vocabulary(run, second)
+    assert (run / VOCABULARY).read_bytes() == b"one"
