@@ -16,8 +16,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def global_batch(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """Returns the arrays of all processes' rows, of which this process holds `rows` (equally many in each)."""
-    sharding = batch_sharding(mesh)
+    sharding, processes = batch_sharding(mesh), jax.process_count()
     return {
-        name: jax.make_array_from_process_local_data(sharding, array, (len(array) * jax.process_count(), *array.shape[1:]))
+        name: jax.make_array_from_process_local_data(sharding, array, (len(array) * processes, *array.shape[1:]))
         for name, array in rows.items()
     }

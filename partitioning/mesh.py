@@ -68,9 +68,10 @@ def batch_shards(mesh: Mesh) -> int:
 def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
     """Raises PartitioningError unless a global batch splits evenly over accumulation steps and the mesh."""
     parts = batch_shards(mesh) * accumulation
-    if batch_size % parts:
+    if batch_size < 1 or batch_size % parts:
         shape = " x ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+        nearest = max(1, batch_size // parts) * parts
         raise PartitioningError(
             f"batch of {batch_size} examples is not divisible by {parts} "
-            f"(mesh {shape}, {accumulation} accumulation steps); the nearest that is: {max(1, batch_size // parts) * parts}"
+            f"(mesh {shape}, {accumulation} accumulation steps); the nearest that is: {nearest}"
         )

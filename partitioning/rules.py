@@ -38,7 +38,10 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 
 
 def partition_spec(
-    logical_axes: Sequence[str | None], shape: Sequence[int], mesh_shape: dict[str, int], rules: Sequence[Rule] = DEFAULT_RULES
+    logical_axes: Sequence[str | None],
+    shape: Sequence[int],
+    mesh_shape: dict[str, int],
+    rules: Sequence[Rule] = DEFAULT_RULES,
 ) -> PartitionSpec:
     """Returns the partition of one tensor.
 
@@ -87,6 +90,15 @@ def named_sharding(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequen
 def tree_shardings(mesh: Mesh, abstract: Any, logical_axes: Any) -> Any:
     """Returns a tree of shardings for `abstract` (arrays or shape structs) from its tree of logical axis tuples."""
     return jax.tree.map(lambda leaf, axes: named_sharding(mesh, axes, leaf.shape), abstract, logical_axes)
+
+
+def tree_shapes(mesh: Mesh, abstract: Any, logical_axes: Any) -> Any:
+    """Returns `abstract` as `jax.ShapeDtypeStruct`s that say where each array lives on `mesh`."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        tree_shardings(mesh, abstract, logical_axes),
+    )
 
 
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:

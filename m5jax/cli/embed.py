@@ -8,7 +8,8 @@ DESCRIPTION = """Embeds the records of a file with a trained run and writes Parq
 (products) or line (text) and the embedding.
 
   m5jax embed --run=runs/a --input=products.jsonl --output=embeddings.parquet
-  m5jax embed --run=runs/a --input=offers.csv --column id=sku --column title=name --default language=de --output=offers.parquet
+  m5jax embed --run=runs/a --input=offers.csv --output=offers.parquet \
+    --column id=sku --column title=name --default language=de
 """
 
 
@@ -20,13 +21,17 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
-    parser.add_argument("--input", required=True, metavar="FILE", help="records: .jsonl (plain, .gz, .zst), .parquet, .csv")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="Parquet file to write; must not exist")
-    parser.add_argument("--kind", choices=("product", "text"), default="product", help="kind of record (default: product)")
+    parser.add_argument("--input", required=True, help="records: .jsonl (also .gz, .zst), .parquet, .csv")
+    parser.add_argument("--output", required=True, type=Path, help="Parquet file to write; must not exist")
+    parser.add_argument("--kind", choices=("product", "text"), default="product", help="default: product")
     parser.add_argument(
-        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="column that holds a field, where names differ"
+        "--column",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="column of a field of another name",
     )
-    parser.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="constant for an absent field")
+    parser.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
     parser.add_argument("--batch_size", type=int, default=64, help="records at a time (default: %(default)s)")
     parser.add_argument("--step", type=int, help="checkpoint to use (default: the newest intact one)")
     parser.set_defaults(run=run)
@@ -34,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from m5jax.cli.pairs import parse_pairs
-    from m5jax.configuration.launch import load_embedder
+    from m5jax.configuration.load import load_embedder
     from m5jax.inference.embed_file import embed_file
 
     count = embed_file(

@@ -25,6 +25,9 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from m5jax.data.load_tensorflow import load_tensorflow
+
+    load_tensorflow()
     from m5jax.configuration.launch import evaluate_run
 
     print(evaluate_run(arguments.run_dir, arguments.step, arguments.output))

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 
 from m5jax.cli import embed, evaluate, search, tasks, train, vocabulary
@@ -31,10 +30,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line; returns its exit status: 0, 2 for what the user can mend, 75 for an interrupted run."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # set, TensorFlow does not announce it
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("m5jax").setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and SeqIO log their ordinary work as warnings
     parsed = make_parser().parse_args(train.split_gin_overrides(sys.argv[1:] if arguments is None else arguments))
     try:
         return parsed.run(parsed)

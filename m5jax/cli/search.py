@@ -18,14 +18,14 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
-    parser.add_argument("--embeddings", required=True, type=Path, metavar="FILE", help="Parquet file made by m5jax embed")
+    parser.add_argument("--embeddings", required=True, type=Path, help="Parquet file made by m5jax embed")
     parser.add_argument("--query", required=True, help="text, read as a product's title")
     parser.add_argument("--top", type=int, default=10, help="records to print (default: %(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.launch import load_embedder
+    from m5jax.configuration.load import load_embedder
     from m5jax.evaluation.tables import format_table
     from m5jax.inference.search import EmbeddingIndex
 

@@ -26,16 +26,20 @@ def add_parser(subparsers: Any) -> None:
     show_parser.add_argument("--vocabulary", default="", metavar="FILE", help="vocabulary (default: the task's own)")
     for verb in (list_parser, show_parser):
         verb.add_argument(
-            "--task_module", action="append", metavar="MODULE", help="Python module that registers tasks (default: tasks)"
+            "--task_module",
+            action="append",
+            metavar="MODULE",
+            help="module that registers tasks (default: tasks)",
         )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.launch import import_task_modules
-    from m5jax.data import inspect_task
+    from m5jax.configuration.load import import_task_modules
 
     import_task_modules(arguments.task_module or ["tasks"])
+    from m5jax.data import inspect_task  # needs TensorFlow, which the line above loads
+
     if arguments.verb == "list":
         print(inspect_task.list_tasks())
     else:

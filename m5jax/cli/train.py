@@ -26,7 +26,11 @@ def add_parser(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--gin_file", action="append", required=True, metavar="FILE", help="gin file of the run; may be given several times"
+        "--gin_file",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="gin file; may be given several times",
     )
     parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -44,14 +48,17 @@ def split_gin_overrides(arguments: list[str]) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.launch import load_run, report_training, train_run
+    from m5jax.configuration.load import load_run
+    from m5jax.data.load_tensorflow import load_tensorflow
     from m5jax.training.interruption import EXIT_INTERRUPTED, TrainingInterrupted
 
     configured = load_run(arguments.gin_file, arguments.gin)
+    load_tensorflow()  # seconds: only once the configuration is sound
+    from m5jax.configuration.launch import train_run
+
     try:
-        result = train_run(configured)
+        print(train_run(configured))
     except TrainingInterrupted as interruption:
         print(f"m5jax: {interruption}")
         return EXIT_INTERRUPTED
-    print(report_training(configured, result))
     return 0

@@ -117,7 +117,9 @@ def _parse_text(text: str, source: str) -> list[Binding]:
         raise UserError(f"{source}: not valid gin: {error.args[0]}") from error
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno and not source.startswith(COMMAND_LINE) else ""
-        raise UserError(f"{source}{line}: not valid gin: {str(error.msg).splitlines()[0]} in {(error.text or text).strip()!r}") from error
+        raise UserError(
+            f"{source}{line}: not valid gin: {str(error.msg).splitlines()[0]} in {(error.text or text).strip()!r}"
+        ) from error
     return bindings
 
 
@@ -165,7 +167,9 @@ def _type_name(expected: Any) -> str:
     if typing.get_origin(expected) is tuple:
         return f"a tuple of {_type_name(typing.get_args(expected)[0])}"
     options = typing.get_args(expected) or (expected,)
-    return " or ".join(f"@{option.__name__}()" if option.__name__ in CONFIGURABLES else option.__name__ for option in options)
+    return " or ".join(
+        f"@{option.__name__}()" if option.__name__ in CONFIGURABLES else option.__name__ for option in options
+    )
 
 
 def _references(value: Any) -> Iterable[_Reference]:

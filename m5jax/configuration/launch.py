@@ -1,85 +1,186 @@
-"""From a described run to one that runs: tasks, vocabulary, mesh, input, model, then the trainer or the evaluator."""
+"""From a described run to one that trains or is evaluated: vocabulary, mesh, model, input, then the loop."""
 
 import dataclasses
 import datetime
-import importlib
 import json
 import logging
 import platform
-import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import gin
 import jax
+from jax.sharding import Mesh
 
-from m5jax.configuration.gin_files import parse_gin
+from m5jax.configuration.load import import_task_modules, load_run_directory
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY, keep_vocabulary, prepare_run_directory
-from m5jax.data.packing import masked_budget
+from m5jax.configuration.run_directory import VOCABULARY, keep_vocabulary, prepare_run_directory
+from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.pipeline import Batch, evaluation_batches, evaluation_tasks, training_batches, unigram_baseline
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
+from m5jax.evaluation.evaluator import make_evaluate
 from m5jax.evaluation.report import write_report
-from m5jax.evaluation.tables import LanguageResult, RunSummary, language_table, run_summary, write_summary
-from m5jax.inference.embedder import Embedder
+from m5jax.evaluation.tables import (
+    LANGUAGE_ALIGN,
+    LANGUAGE_HEADERS,
+    LanguageResult,
+    RunSummary,
+    format_table,
+    language_rows,
+    run_summary,
+    write_summary,
+)
 from m5jax.models import FunctionalModel
 from m5jax.training.checkpoints import Checkpoints
-from m5jax.training.loop import Training, TrainingResult, train
-from partitioning import check_batch, make_mesh, tree_shardings
+from m5jax.training.loop import Training, train
+from partitioning import batch_shards, check_batch, make_mesh, tree_shapes
 
 logger = logging.getLogger(__name__)
 
-LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "seqio", "tensorflow", "sentencepiece", "m5jax")
+LIBRARIES = ("m5jax", "jax", "flax", "optax", "orbax-checkpoint", "seqio", "tensorflow", "sentencepiece")
+BASELINE_EXAMPLES = 2_000  # of the training split: plenty to find its most frequent token
 
 
-def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> Run:
-    """Returns the run that gin files and overrides describe; raises UserError where they do not describe one."""
-    parse_gin(files, overrides)
-    try:
-        return gin.get_configurable("Run")()
-    except (UserError, PartitioningError) as error:
-        raise UserError(str(error).splitlines()[0]) from error  # gin adds lines on where it was called
-    except TypeError as error:
-        missing = re.match(r"(\w+)\.__init__\(\) missing .*?: (.*)", str(error))
-        if not missing:
-            raise
-        raise UserError(f"{missing[1]} lacks a value for {missing[2]}: bind {missing[1]}.NAME in a gin file") from error
-
-
-def load_run_directory(run_dir: Path) -> Run:
-    """Returns the run whose directory this is; raises UserError if it is none."""
-    config = run_dir / CONFIG
-    if not config.is_file():
-        raise UserError(f"{run_dir} is no run directory: it has no {CONFIG}")
-    return dataclasses.replace(load_run([str(config)]), run_dir=str(run_dir), vocabulary=str(run_dir / VOCABULARY))
-
-
-def import_task_modules(modules: Sequence[str]) -> None:
-    """Imports the modules that register tasks; raises UserError for one that is not there."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not module.startswith(error.name):
-                raise
-            raise UserError(f"TASK_MODULES: no Python module {module!r}; it must be installed or on PYTHONPATH") from error
-
-
-def train_run(run: Run) -> TrainingResult:
-    """Trains or resumes the run and writes its summary and report."""
+def train_run(run: Run) -> str:
+    """Trains or resumes the run, writes its summary and report, and returns the table that ends it."""
     started = _now()
     config = gin.operative_config_str(max_line_length=100)
     mesh = make_mesh(run.mesh)
     check_batch(mesh, run.data.batch_size, run.trainer.accumulation)
     import_task_modules(run.task_modules)
-    vocabulary = _vocabulary(run)
+    held_out_tasks = evaluation_tasks(run.data.mixture)
+    vocabulary = Path(run.vocabulary) if run.vocabulary else default_vocabulary(run.data.mixture)
+    _check_vocabulary(run, Vocabulary.load(vocabulary))
     for change in prepare_run_directory(run.directory, config):
         logger.info("changed since this run began: %s", change)
     set_current_vocabulary(keep_vocabulary(run.directory, vocabulary))
     model = FunctionalModel.from_config(run.model)
-    held_out = _held_out(run)
-    shardings = {"parameters": tree_shardings(mesh, model.abstract_parameters, model.logical_axes)}
-    return None
+    summary = _begin_summary(run, model, mesh, started)
+    write_summary(run.directory, summary)
+    batches = training_batches(
+        run.data.mixture,
+        length=run.data.length,
+        batch_size=run.data.batch_size // jax.process_count(),
+        seed=run.data.seed,
+        mixing_alpha=run.data.mixing_alpha,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+    )
+    held_out = _held_out(run, mesh, held_out_tasks)
+    result = train(
+        Training(
+            run_dir=run.directory,
+            model=model,
+            objective=run.objective,
+            optimizer=run.optimizer,
+            mesh=mesh,
+            config=run.trainer,
+            batches=batches,
+            batch_size=run.data.batch_size,
+            evaluate=make_evaluate(model, run.objective, mesh, held_out),
+            flops_per_token=run.model.flops_per_token(run.data.length, _predicted_fraction(held_out)),
+        )
+    )
+    summary = dataclasses.replace(
+        summary,
+        languages=_language_results(run, held_out_tasks, result.evaluation),
+        steps=result.step,
+        tokens_per_second=result.tokens_per_second,
+        model_flop_utilization=result.model_flop_utilization,
+        finished=_now(),
+    )
+    write_summary(run.directory, summary)
+    write_report(run.directory)
+    return run_summary(summary)
+
+
+def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = None) -> str:
+    """Evaluates a run on the held-out data of each language and returns the table; writes JSON to `output` too."""
+    if output is not None and output.exists():
+        raise UserError(f"{output} exists; remove it or choose another --output")
+    run = load_run_directory(run_dir)
+    import_task_modules(run.task_modules)
+    set_current_vocabulary(run.vocabulary)
+    mesh = make_mesh(run.mesh)
+    model = FunctionalModel.from_config(run.model)
+    tasks = evaluation_tasks(run.data.mixture)
+    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+        abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
+        evaluated, parameters = checkpoints.restore_parameters(abstract, step)
+    values = make_evaluate(model, run.objective, mesh, _held_out(run, mesh, tasks))(parameters)
+    results = _language_results(run, tasks, values)
+    if output is not None:
+        figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
+        output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    table = format_table(LANGUAGE_HEADERS, language_rows(results), LANGUAGE_ALIGN)
+    return f"{run_dir}, step {evaluated}\n\n{table}"
+
+
+def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
+    if vocabulary.size > run.model.vocab_size:
+        raise UserError(
+            f"the vocabulary has {vocabulary.size} pieces, the model's embedding EncoderConfig.vocab_size = "
+            f"{run.model.vocab_size} rows; it needs at least as many rows as pieces"
+        )
+
+
+def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[Batch]]:
+    """Returns this process's rows of the held-out batches of each language."""
+    rows = -(-run.data.batch_size // batch_shards(mesh)) * batch_shards(mesh)
+    share = rows // jax.process_count()
+    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    return {
+        language: [
+            {name: array[mine] for name, array in batch.items()}
+            for batch in evaluation_batches(
+                task, length=run.data.length, batch_size=rows, max_examples=run.data.evaluation_examples
+            )
+        ]
+        for language, task in tasks.items()
+    }
+
+
+def _predicted_fraction(held_out: Mapping[str, list[Batch]]) -> float:
+    batch = next(batches[0] for batches in held_out.values() if batches)
+    return batch["targets"].shape[1] / batch["inputs"].shape[1]
+
+
+def _language_results(run: Run, tasks: Mapping[str, str], values: Mapping[str, float]) -> dict[str, LanguageResult]:
+    return {
+        language: LanguageResult(
+            loss=values[f"evaluation/{language}/loss"],
+            accuracy=values[f"evaluation/{language}/accuracy"],
+            unigram_accuracy=unigram_baseline(
+                task,
+                length=run.data.length,
+                max_examples=run.data.evaluation_examples,
+                max_training_examples=BASELINE_EXAMPLES,
+            ),
+        )
+        for language, task in tasks.items()
+    }
+
+
+def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh, started: str) -> RunSummary:
+    directory = run.directory
+    return RunSummary(
+        parameters=model.parameter_count,
+        command=shlex.join(["m5jax", *sys.argv[1:]]),
+        device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
+        started=started,
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        written={
+            "checkpoints": str(directory / "checkpoints"),
+            "vocabulary": str(directory / VOCABULARY),
+            "metrics": str(directory / "metrics.jsonl"),
+            "report": str(directory / "report.html"),
+        },
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -9,9 +9,10 @@ from m5jax.errors import UserError
 CONFIG = "config.gin"
 VOCABULARY = "vocabulary/sentencepiece.model"
 # What may differ when a run is resumed: how long, how often and where it runs, not what it computes.
-MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "Run.run_dir", "Run.vocabulary", "VOCABULARY", "Run.task_modules", "TASK_MODULES")
-MAY_CHANGE_OF = ("KeepPolicy", "MeshConfig")
-MAY_CHANGE_TRAINER = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
+MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")
+MAY_CHANGE_OF_RUN = ("run_dir", "vocabulary", "task_modules")
+MAY_CHANGE_WHOLLY = ("KeepPolicy", "MeshConfig")
+MAY_CHANGE_OF_TRAINER = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 
 def prepare_run_directory(directory: Path, config: str) -> list[str]:
@@ -21,7 +22,8 @@ def prepare_run_directory(directory: Path, config: str) -> list[str]:
       What changed against the config there, of what may change; empty for a new run.
 
     Raises:
-      UserError: the directory holds another run's config (the difference is named) or other files, or cannot be written.
+      UserError: the directory holds another run's config (the difference is named) or other files, or cannot be
+        written.
     """
     path = directory / CONFIG
     try:
@@ -81,7 +83,8 @@ def _values(path: Path) -> dict[str, str]:
 
 def _may_change(key: str) -> bool:
     name, _, argument = key.partition(".")
-    return key in MAY_CHANGE or name in MAY_CHANGE_OF or (name == "TrainerConfig" and argument in MAY_CHANGE_TRAINER)
+    by_argument = {"Run": MAY_CHANGE_OF_RUN, "TrainerConfig": MAY_CHANGE_OF_TRAINER}
+    return key in MAY_CHANGE or name in MAY_CHANGE_WHOLLY or argument in by_argument.get(name, ())
 
 
 def _refuse_foreign_files(directory: Path) -> None:

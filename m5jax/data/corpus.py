@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,16 +21,14 @@ from typing import Any
 from tqdm import tqdm
 
 from m5jax.data.cache import cache_directory
-from m5jax.data.readers import TFDS_PREFIX, expand_source, read_rows
+from m5jax.data.read_records import read_records
+from m5jax.data.readers import TFDS_PREFIX, expand_source
 from m5jax.data.records import (
     FIELDS,
-    REQUIRED_FIELDS,
-    BadRecord,
     ProductRecord,
     Record,
     RecordKind,
     column_value,
-    parse_record,
 )
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
@@ -116,10 +115,10 @@ def ingest_corpus(
     files = {split: expand_source(source) for split, source in sources.items()}
     settings = {"kind": kind, "mapping": column_mapping, "defaults": defaults, "validation": validation_fraction}
     directory = Path(cache_dir or cache_directory()) / f"{name}-{_fingerprint(files, settings)}"
-    if not (directory / "corpus.json").is_file():
-        ingestion = _Ingestion(kind, column_mapping, defaults, validation_fraction if set(files) == {"train"} else 0.0)
-        with _write_errors(directory):
-            directory.parent.mkdir(parents=True, exist_ok=True)
+    ingestion = _Ingestion(kind, column_mapping, defaults, validation_fraction if set(files) == {"train"} else 0.0)
+    with _write_errors(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        if not (directory / "corpus.json").is_file():
             _write(directory, name, files, ingestion, reject_limit)
     return read_corpus(directory, reject_limit)
 
@@ -156,15 +155,6 @@ class _Ingestion:
     column_mapping: Mapping[str, str]
     defaults: Mapping[str, Any]
     validation_fraction: float
-
-    def required_columns(self) -> list[str]:
-        """What the user mapped must be there; of the other fields, the required ones without a default."""
-        unmapped = [
-            field
-            for field in REQUIRED_FIELDS[self.kind]
-            if field not in self.column_mapping and field not in self.defaults
-        ]
-        return [*self.column_mapping.values(), *unmapped]
 
     def split(self, split: str, record: Record, row: Mapping[str, Any]) -> str:
         """Returns "validation" for the chosen fraction, `split` for the others."""
@@ -210,12 +200,9 @@ def _records(
     files: Mapping[str, list[str]], ingestion: _Ingestion, log: RejectLog, seen: SeenIds
 ) -> Iterator[tuple[str, Record]]:
     for split, paths in files.items():
-        for location, row in read_rows(paths, on_bad=log.reject, columns=ingestion.required_columns()):
-            try:
-                record = parse_record(row, ingestion.kind, ingestion.column_mapping, ingestion.defaults)
-            except BadRecord as error:
-                log.reject(location, str(error))
-                continue
+        for location, row, record in read_records(
+            paths, ingestion.kind, ingestion.column_mapping, ingestion.defaults, log, other_fields=(SPLIT_KEY,)
+        ):
             if isinstance(record, ProductRecord):
                 first = seen.first_location(f"{record.language}\n{record.id}", location)
                 if first is not None:
@@ -265,8 +252,8 @@ def _file_state(path: Path) -> tuple[str, int, int]:
 def _write_errors(directory: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise UserError(f"cannot write {directory}: {error.strerror or error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _listed(names: Mapping[str, Any]) -> str:

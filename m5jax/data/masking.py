@@ -36,9 +36,9 @@ def split_long_examples(dataset: tf.data.Dataset, sequence_length: Mapping[str, 
 class MaskTokens:
     """SeqIO preprocessor that masks `inputs`, int32 [n], as the tokens of the current vocabulary.
 
-    Of an example's m maskable tokens (text, never special ids, field tokens or the end of sequence), floor(rate * m + u)
-    with u uniform in [0, 1) are chosen uniformly: rate * m in expectation and never a whole token away from it. Of
-    those, 80% become <mask>, 10% a random learned token and 10% stay.
+    Of an example's m maskable tokens (text, never special ids, field tokens or the end of sequence),
+    floor(rate * m + u) with u uniform in [0, 1) are chosen uniformly: rate * m in expectation and never a whole token
+    away from it. Of those, 80% become <mask>, 10% a random learned token and 10% stay.
 
     The result has `inputs`, int32 [n], as the model reads them, and `targets`, int32 [n]: the original id at the
     chosen positions, 0 elsewhere.

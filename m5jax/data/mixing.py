@@ -1,8 +1,8 @@
 """How often each language or task is sampled: p_i proportional to n_i**alpha.
 
 alpha = 1 samples in proportion to the data, alpha = 0 every language alike; values between lift small languages
-(Conneau and Lample, arXiv 1901.07291, section 3.1; mT5, arXiv 2010.11934, section 3.2 uses 0.3). Vocabulary training and
-model training use the same rule, so that a language's share of the pieces and of the steps follow each other.
+(Conneau and Lample, arXiv 1901.07291, section 3.1; mT5, arXiv 2010.11934, section 3.2 uses 0.3). Vocabulary training
+and model training use the same rule, so that a language's share of the pieces and of the steps follow each other.
 """
 
 import math

@@ -4,7 +4,7 @@ A *window* is a number of consecutive examples that are packed together: the tok
 with `row_splits` as in a ragged tensor: example i is `tokens[row_splits[i]:row_splits[i + 1]]`. Windows are packed
 independently, so packing needs no state from one to the next.
 
-Rows have, as everywhere in m5jax, segment ids 1, 2, ... and positions from 0 within each segment; both are 0 in padding.
+Rows have, as everywhere in m5jax, segment ids 1, 2, ... and positions from 0 within each segment, both 0 in padding.
 """
 
 import math
@@ -47,7 +47,7 @@ def pack_window(
     if lengths.size and lengths.max() > length:
         raise ValueError(f"an example has {lengths.max()} tokens, more than the row length {length}")
     if pack:
-        seed = zlib.crc32(np.ascontiguousarray(inputs).view(np.uint8))
+        seed = zlib.crc32(inputs.tobytes())
         rows, offsets, segments = _best_fit(lengths, length, seed)
     else:
         rows = np.arange(len(lengths))

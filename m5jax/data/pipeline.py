@@ -1,13 +1,13 @@
 """The live input pipeline: from the name of a SeqIO task or mixture to host batches of numpy arrays.
 
-A batch holds the features of `m5jax.data.packing.pack_window` with a leading [batch] dimension. Everything in it follows
-from the arguments here, the corpus and the current vocabulary, on any number of threads.
+A batch holds the features of `m5jax.data.packing.pack_window` with a leading [batch] dimension. Everything in it
+follows from the arguments here, the corpus and the current vocabulary, on any number of threads.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,9 @@ class BatchIterator(Iterator[Batch]):
         except (OSError, ValueError) as error:
             raise UserError(f"no data position can be read in {directory}: {error}") from error
         for name, value in self._settings.items():
-            if settings.get(name) != value:
+            if (saved := settings.get(name)) != value:
                 raise UserError(
-                    f"the data position in {directory} is of another pipeline: {name} was {settings.get(name)}, is {value}"
+                    f"the data position in {directory} is of another pipeline: {name} was {saved}, is {value}"
                 )
         try:
             tf.train.Checkpoint(iterator=self._iterator).read(str(directory / "position")).assert_consumed()
@@ -127,7 +127,7 @@ def training_batches(
         for index, task in enumerate(tasks)
     ]
     rates = mixture_rates(name, split, mixing_alpha)
-    mixed = tf.data.Dataset.sample_from_datasets(examples, [rates[task.name] for task in tasks], seed=seed)
+    mixed = mix_examples(examples, [rates[task.name] for task in tasks], seed)
     rows = _converter(tasks, pack=True)(mixed, _feature_lengths(length))
     batches = rows.batch(batch_size, drop_remainder=True).prefetch(2).with_options(_options())
     settings = {
@@ -227,6 +227,11 @@ def unigram_baseline(
         hits += float(((batch["targets"] == most_frequent) * batch["loss_weights"]).sum())
         predictions += float(batch["loss_weights"].sum())
     return hits / max(predictions, 1.0)
+
+
+def mix_examples(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int) -> tf.data.Dataset:
+    """Draws each example from dataset i with probability `rates[i]`; the datasets have no end."""
+    return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=True)
 
 
 def find_tasks(name: str) -> list[seqio.Task]:

@@ -148,7 +148,7 @@ class _WholeFrames(io.RawIOBase):
                     raise _Truncated
                 return 0
             if self._decompressor is None:
-                self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+                self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
             self._ready = memoryview(self._decompressor.decompress(chunk))
             self._pending = self._decompressor.unused_data
             if self._decompressor.eof:

@@ -5,17 +5,15 @@ from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 
-from m5jax.errors import UserError
-
 
 class SeenIds:
     """Remembers 64-bit hashes of keys with the location of each key's first occurrence, on disk past a small cache.
 
-    Two different keys of n share a hash with a probability of about n² / 2⁶⁵: under 0.03% for a hundred million.
+    Two different keys of n share a hash with a probability of about n² / 2⁶⁵: under 0.03% for a hundred million. Lets
+    sqlite3.Error through (a full disk).
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._database = sqlite3.connect(path, isolation_level=None)
         # Nothing here outlives the pass: no journal, no waiting for the disk, one transaction.
         self._database.execute("PRAGMA journal_mode=OFF")
@@ -26,10 +24,7 @@ class SeenIds:
     def first_location(self, key: str, location: str) -> str | None:
         """Returns where `key` was seen before; None, and remembers `location`, where it was not."""
         number = int.from_bytes(blake2b(key.encode("utf-8"), digest_size=8).digest(), "big", signed=True)
-        try:
-            inserted = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (number, location)).rowcount
-        except sqlite3.OperationalError as error:
-            raise UserError(f"cannot write {self._path}: {error}") from error
+        inserted = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (number, location)).rowcount
         if inserted:
             return None
         return self._database.execute("SELECT location FROM seen WHERE hash = ?", (number,)).fetchone()[0]

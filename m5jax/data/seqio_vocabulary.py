@@ -1,4 +1,4 @@
-"""The SeqIO vocabulary of every task: it stands for the vocabulary of the run, which is known only after registration."""
+"""The SeqIO vocabulary of every task. It stands for the run's own, which is known only after registration."""
 
 import functools
 from collections.abc import Sequence

@@ -32,9 +32,10 @@ def neutralize(value: str) -> str:
 
 
 def serialize_product(record: ProductRecord) -> str:
-    """Returns `<title> .. <attribute> name <value> value .. <bullet> .. <description> .. <category> ..`.
+    """Returns `<title> ..<attribute> name<value> value..<bullet> ..<description> ..<category> ..`.
 
-    Empty fields are left out; locale, language and id are not part of the text.
+    Empty fields are left out; locale, language and id are not part of the text. No space stands before a field token:
+    SentencePiece would make a token of its own of it.
     """
     parts = [("<title>", record.title)]
     for name, value in record.attributes.items():
@@ -43,7 +44,7 @@ def serialize_product(record: ProductRecord) -> str:
     parts += [("<bullet>", bullet) for bullet in record.bullets]
     parts += [("<description>", record.description), ("<category>", record.category)]
     cleaned = ((token, neutralize(value)) for token, value in parts)
-    return " ".join(f"{token} {value}" for token, value in cleaned if value)
+    return "".join(f"{token} {value}" for token, value in cleaned if value)
 
 
 def serialize_text(record: TextRecord) -> str:

@@ -4,6 +4,7 @@ Registration reads no data. A corpus is ingested, and the run's vocabulary looke
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.corpus import Corpus
+from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
+from m5jax.data.embedded_catalog import embedded_catalog_directory
 from m5jax.data.masking import DEFAULT_MASKING_RATE, MaskTokens, split_long_examples
-from m5jax.data.mixing import DEFAULT_ALPHA
 from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 from m5jax.data.seqio_vocabulary import RunVocabulary
 from m5jax.data.serialize import serialize_product, serialize_text
@@ -25,6 +26,7 @@ OUTPUT_FEATURES = {
     "inputs": seqio.Feature(RunVocabulary(), add_eos=True),
     "targets": seqio.Feature(RunVocabulary(), add_eos=True),
 }
+EMBEDDED_CATALOG_VOCABULARY_SIZE = 2560
 # Python is entered once for so many lines.
 _LINES_AT_ONCE = 64
 
@@ -53,8 +55,9 @@ def serialize_line(kind: RecordKind, line: str | bytes) -> str:
     return serialize_text(TextRecord.from_json(line))
 
 
-def serialize_records(dataset: tf.data.Dataset, kind: RecordKind) -> tf.data.Dataset:
-    """SeqIO preprocessor: from canonical lines, scalar strings, to `inputs`, the serialized text."""
+def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) -> tf.data.Dataset:
+    """SeqIO preprocessor: from canonical lines of `corpus`, scalar strings, to `inputs`, the serialized text."""
+    kind = corpus().kind
 
     def serialize(lines: np.ndarray) -> np.ndarray:
         return np.array([serialize_line(kind, line).encode("utf-8") for line in lines], dtype=object)
@@ -67,66 +70,99 @@ def serialize_records(dataset: tf.data.Dataset, kind: RecordKind) -> tf.data.Dat
     return batches.unbatch().map(lambda example: {"inputs": tf.ensure_shape(example["inputs"], [])})
 
 
+def add_masked_lm_task(
+    name: str, corpus: Callable[[], Corpus], language: str, masking_rate: float = DEFAULT_MASKING_RATE
+) -> None:
+    """Registers one masked-LM task.
+
+    Args:
+        name: letters, digits and underscores.
+        corpus: called when data is first needed.
+        language: the one to read.
+        masking_rate: share of the text tokens to mask.
+
+    Raises:
+        UserError: the name is taken, or the masking rate is not between 0 and 1.
+    """
+    _check_free(name)
+    corpus = functools.cache(corpus)
+    seqio.TaskRegistry.add(
+        name,
+        source=CorpusDataSource(corpus, language),
+        preprocessors=[
+            functools.partial(serialize_records, corpus=corpus),
+            functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+            seqio.preprocessors.append_eos,
+            split_long_examples,
+            MaskTokens(masking_rate),
+        ],
+        output_features=OUTPUT_FEATURES,
+    )
+
+
+def add_mixture(name: str, tasks: Sequence[str]) -> None:
+    """Registers a mixture; its own rates are n_i**0.5, which a run replaces by its exponent.
+
+    Raises:
+        UserError: the name is taken, or there is no task.
+    """
+    _check_free(name)
+    if not tasks:
+        raise UserError(f"cannot register the mixture {name}: it has no task")
+    seqio.MixtureRegistry.add(name, list(tasks), default_rate=_square_root_rate)
+
+
 def add_masked_lm_tasks(
     name: str,
     corpus: Callable[[], Corpus],
     languages: Sequence[str],
-    kind: RecordKind = "product",
     masking_rate: float = DEFAULT_MASKING_RATE,
-) -> str:
-    """Registers the masked-LM task `NAME_LANGUAGE_mlm` of each language and their mixture `NAME_mlm`.
+) -> None:
+    """Registers the masked-LM task `NAME_LANGUAGE_mlm` of each language of a corpus, and their mixture `NAME_mlm`.
 
-    The mixture's own rates are n_i**0.5, n_i being the training records of a language; a run replaces them by its own
-    exponent.
+    Arguments and errors are those of `add_masked_lm_task` and `add_mixture`.
+    """
+    corpus = functools.cache(corpus)
+    tasks = {language: f"{name}_{language.replace('-', '_')}_mlm" for language in languages}
+    for language, task in tasks.items():
+        add_masked_lm_task(task, corpus, language, masking_rate)
+    add_mixture(f"{name}_mlm", list(tasks.values()))
 
-    Args:
-        name: letters, digits and underscores.
-        corpus: called once, when data is first needed.
-        languages: those of the corpus to use.
-        kind: of the corpus's records.
-        masking_rate: share of the text tokens to mask.
 
-    Returns:
-        The name of the mixture.
+def _check_free(name: str) -> None:
+    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
+        raise UserError(f"task {name} is registered already; choose another name")
+
+
+def _square_root_rate(task: seqio.Task) -> float:
+    return math.sqrt(task.num_input_examples("train"))
+
+
+@functools.cache
+def embedded_catalog_corpus() -> Corpus:
+    """Returns the embedded catalog; a tenth of its product families are for validation."""
+    return ingest_corpus(
+        "embedded_catalog",
+        {"train": embedded_catalog_directory() / "products.jsonl"},
+        # Variants of a product differ in one attribute: apart, the validation split would hold training texts.
+        column_mapping={SPLIT_KEY: "family"},
+        validation_fraction=0.1,
+    )
+
+
+def embedded_catalog_vocabulary() -> Path:
+    """Returns the vocabulary of the embedded catalog: for runs on it that name none. Trained by the first call.
 
     Raises:
-        UserError: a name is taken, or `languages` is empty.
+        UserError: the cache directory cannot be written.
     """
-    if not languages:
-        raise UserError(f"cannot register {name}: no language is named")
-    corpus = functools.cache(corpus)
-    tasks = [f"{name}_{language.replace('-', '_')}_mlm" for language in languages]
-    mixture = f"{name}_mlm"
-    for taken in {*tasks, mixture} & {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
-        raise UserError(f"task {taken} is registered already; choose another name")
-    for task, language in zip(tasks, languages, strict=True):
-        seqio.TaskRegistry.add(
-            task,
-            source=CorpusDataSource(corpus, language),
-            preprocessors=[
-                functools.partial(serialize_records, kind=kind),
-                functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-                seqio.preprocessors.append_eos,
-                split_long_examples,
-                MaskTokens(masking_rate),
-            ],
-            output_features=OUTPUT_FEATURES,
-        )
-    seqio.MixtureRegistry.add(mixture, tasks, default_rate=_default_rate)
-    return mixture
-
-
-def _default_rate(task: seqio.Task) -> float:
-    return float(task.num_input_examples("train")) ** DEFAULT_ALPHA
-
-
-def train_corpus_vocabulary(
-    corpus: Corpus, languages: Sequence[str], *, size: int, output: str | Path, seed: int = 0
-) -> None:
-    """Trains a vocabulary on the training split of a corpus, as serialized for the model; see `train_vocabulary`."""
-    counts = {language: corpus.count(language, "train") for language in languages}
-    texts = {language: _serialized(corpus, language) for language in languages}
-    train_vocabulary(texts, counts, size=size, output=output, seed=seed)
+    corpus = embedded_catalog_corpus()
+    path = corpus.directory / f"vocabulary_{EMBEDDED_CATALOG_VOCABULARY_SIZE}.model"
+    if not path.is_file():
+        texts = {language: _serialized(corpus, language) for language in corpus.languages}
+        counts = {language: corpus.count(language, "train") for language in corpus.languages}
+        train_vocabulary(texts, counts, size=EMBEDDED_CATALOG_VOCABULARY_SIZE, output=path)
+    return path
 
 
 def _serialized(corpus: Corpus, language: str) -> Iterator[str]:

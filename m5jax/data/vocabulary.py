@@ -13,7 +13,6 @@ Special ids and sentinels never come out of encoding text. Field tokens do: they
 
 import hashlib
 import io
-import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,8 +37,8 @@ FIRST_TEXT_ID = FIELD_IDS.stop
 FIRST_LEARNED_ID = FIRST_TEXT_ID + len(BYTE_PIECES)
 
 DEFAULT_SAMPLING_ALPHA = 0.3
-# Longer lines are cut: the trainer drops them otherwise, and its memory grows with the longest.
-_MAX_SENTENCE_CHARACTERS = 4_000
+# Longer lines are cut: the trainer drops lines of more than a number of bytes.
+_MAX_SENTENCE_CHARACTERS = 1_000
 # The floating-point sums of training, and so the pieces, depend on the number of threads.
 _TRAINING_THREADS = 2
 
@@ -111,8 +110,8 @@ def train_vocabulary(
 ) -> Vocabulary:
     """Trains a vocabulary of `size` ids on a language-balanced sample and writes the model to `output`.
 
-    Languages are sampled at `mixing_rates(counts, alpha)`; one smaller than its share is repeated to fill it. Texts
-    are streamed: memory holds the sample only. The same input and seed give the same bytes.
+    Languages are sampled at `mixing_rates(counts, alpha)`; one smaller than its share is repeated to fill it. Texts are
+    streamed: memory holds the sample only. The same input and seed give the same bytes.
 
     Args:
         texts_by_language: serialized texts, one iterable a language.
@@ -146,16 +145,23 @@ def train_vocabulary(
 
 
 def _sample(texts: Iterable[str], quota: int, generator: random.Random, language: str) -> list[str]:
-    """Returns `quota` texts: a uniform sample without repetition (reservoir), repeated where there are too few."""
-    reservoir: list[str] = []
+    """Returns `quota` texts: a uniform sample (reservoir), then the same again with their words in random order."""
+    sample: list[str] = []
     for index, text in enumerate(texts):
         if index < quota:
-            reservoir.append(text)
+            sample.append(text)
         elif (slot := generator.randrange(index + 1)) < quota:
-            reservoir[slot] = text
-    if not reservoir:
+            sample[slot] = text
+    if not sample:
         raise UserError(f"cannot train a vocabulary: language {language!r} has no texts")
-    return (reservoir * math.ceil(quota / len(reservoir)))[:quota]
+    distinct = len(sample)
+    for index in range(quota - distinct):
+        # Pieces never cross white space, so word order does not matter to the result; but the trainer's search for
+        # frequent strings takes quadratic time on long repeated ones.
+        words = sample[index % distinct].split()
+        generator.shuffle(words)
+        sample.append(" ".join(words))
+    return sample
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:

@@ -29,7 +29,9 @@ def train_vocabulary_from_files(
     """
     if output.exists():
         raise UserError(f"{output} exists; remove it or choose another --output")
-    corpus = ingest_corpus("vocabulary", {"train": list(sources)}, kind, column_mapping, defaults, validation_fraction=0.0)
+    corpus = ingest_corpus(
+        "vocabulary", {"train": list(sources)}, kind, column_mapping, defaults, validation_fraction=0.0
+    )
     return train_vocabulary(
         {language: corpus_texts(corpus, language, "train") for language in corpus.languages},
         {language: corpus.count(language, "train") for language in corpus.languages},

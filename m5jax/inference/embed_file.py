@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from m5jax.data.readers import read_rows
-from m5jax.data.records import BadRecord, ProductRecord, RecordKind, parse_record
+from m5jax.data.read_records import read_records
+from m5jax.data.records import ProductRecord, RecordKind
 from m5jax.data.rejected import RejectLog
 from m5jax.data.serialize import serialize_product, serialize_text
 from m5jax.errors import UserError
@@ -45,49 +45,60 @@ def embed_file(
     if batch_size < 1:
         raise UserError(f"--batch_size {batch_size}; allowed: 1 and above")
     schema = pa.schema(
-        [("id", pa.string()), ("language", pa.string()), ("title", pa.string()), ("embedding", pa.list_(pa.float32(), embedder.width))]
+        [
+            ("id", pa.string()),
+            ("language", pa.string()),
+            ("title", pa.string()),
+            ("embedding", pa.list_(pa.float32(), embedder.width)),
+        ]
     )
     temporary = output.with_name(f"{output.name}.partial")
     count = 0
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _write_error(output, error) from error
+    try:
         with (
             RejectLog(output.with_name(f"{output.name}.rejected.jsonl")) as rejects,
             pq.ParquetWriter(temporary, schema) as writer,
             tqdm(unit=" records", desc="embedding", disable=None) as bar,
         ):
-            records = _records(source, kind, column_mapping, defaults, rejects)
+            records = _records(source, kind, column_mapping or {}, defaults or {}, rejects)
             while chunk := list(itertools.islice(records, batch_size * BATCHES_A_CHUNK)):
                 names, languages, titles, texts = zip(*chunk, strict=True)
                 embeddings = embedder.embed(texts, batch_size)
                 column = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), embedder.width)
-                writer.write_table(pa.table([pa.array(names), pa.array(languages), pa.array(titles), column], schema=schema))
+                writer.write_table(
+                    pa.table([pa.array(names), pa.array(languages), pa.array(titles), column], schema=schema)
+                )
                 count += len(chunk)
                 bar.update(len(chunk))
         temporary.replace(output)
     except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+        raise _write_error(output, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     if embedder.texts_cut:
-        logger.warning("%d records were cut to the model's %d tokens", embedder.texts_cut, embedder.model.config.max_length)
+        logger.warning(
+            "%d records were cut to the model's %d tokens", embedder.texts_cut, embedder.model.config.max_length
+        )
     return count
+
+
+def _write_error(output: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {output}: {error.strerror or error}")
 
 
 def _records(
     source: str,
     kind: RecordKind,
-    column_mapping: Mapping[str, str] | None,
-    defaults: Mapping[str, str] | None,
+    column_mapping: Mapping[str, str],
+    defaults: Mapping[str, str],
     rejects: RejectLog,
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yields name, language, title (a text's beginning) and serialized text of each good record."""
-    for location, row in read_rows(source, on_bad=rejects.reject):
-        try:
-            record = parse_record(row, kind, column_mapping, defaults)
-        except BadRecord as error:
-            rejects.reject(location, str(error))
-            continue
+    for location, _, record in read_records(source, kind, column_mapping, defaults, rejects):
         rejects.accept()
         if isinstance(record, ProductRecord):
             yield record.id, record.language, record.title, serialize_product(record)

@@ -33,7 +33,9 @@ class EmbeddingIndex:
         try:
             table = pq.read_table(path, columns=["id", "language", "title", "embedding"])
         except (OSError, pa.ArrowException, KeyError) as error:
-            raise UserError(f"{path} is no file of embeddings ({str(error).splitlines()[0]}); make one with m5jax embed") from error
+            raise UserError(
+                f"{path} is no file of embeddings ({str(error).splitlines()[0]}); make one with m5jax embed"
+            ) from error
         self.ids = table["id"].to_pylist()
         self.languages = table["language"].to_pylist()
         self.titles = table["title"].to_pylist()
@@ -48,7 +50,9 @@ class EmbeddingIndex:
           UserError: the embedding is of another size.
         """
         if embedding.shape != self._mean.shape:
-            raise UserError(f"the query's embedding has {embedding.size} values, the file's {self._mean.size}: not of one run")
+            raise UserError(
+                f"the query's embedding has {embedding.size} values, the file's {self._mean.size}: not of one run"
+            )
         similarities = self._unit @ _unit(embedding - self._mean)
         best = np.argsort(-similarities, kind="stable")[:top]
         return [Neighbor(float(similarities[i]), self.ids[i], self.languages[i], self.titles[i]) for i in best]

@@ -5,12 +5,20 @@ key) and `data` (the position of each process's input).
 """
 
 import dataclasses
+import hashlib
+import json
 import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from m5jax.errors import UserError
@@ -18,9 +26,11 @@ from m5jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
+MANIFEST = "manifest.json"
+
 
 class Position(Protocol):
-    """Input whose position can be written into a directory and read back."""
+    """Input whose position can be written into a directory, which exists and is empty, and read back."""
 
     def save(self, directory: Path) -> None: ...
 
@@ -49,13 +59,10 @@ class PositionHandler(ocp.CheckpointHandler):
     """Writes each process's input position while the training thread waits, since the next batch would move it."""
 
     def save(self, directory: Any, args: "PositionArgs") -> None:
-        args.position.save(_process_directory(directory))
+        save_position(Path(directory), args.position)
 
     def restore(self, directory: Any, args: "PositionArgs") -> None:
-        source = _process_directory(directory)
-        if not source.exists():
-            raise UserError(f"{directory} holds no input position for process {jax.process_index()}; resume on as many hosts")
-        args.position.restore(source)
+        restore_position(Path(directory), args.position)
 
 
 @ocp.args.register_with_handler(PositionHandler, for_save=True, for_restore=True)
@@ -66,34 +73,92 @@ class PositionArgs(ocp.args.CheckpointArgs):
     position: Position
 
 
-def _process_directory(directory: Any) -> Path:
-    return Path(directory) / f"process_{jax.process_index()}"
+class Damaged(Exception):
+    """A checkpoint is not as it was written."""
+
+
+def save_position(directory: Path, position: Position) -> None:
+    """Writes this process's position and the digests of its files, by which damage is told from another input."""
+    own = directory / f"process_{jax.process_index()}"
+    own.mkdir(parents=True)
+    position.save(own)
+    manifest = {"processes": jax.process_count(), "sha256": _digests(own)}
+    (own / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def restore_position(directory: Path, position: Position) -> None:
+    """Moves `position` to this process's saved one.
+
+    Raises:
+      Damaged: files are missing or changed.
+      UserError: it was saved by another number of processes, or of another input.
+    """
+    try:
+        processes = {json.loads(path.read_text())["processes"] for path in directory.glob(f"process_*/{MANIFEST}")}
+        if processes and processes != {jax.process_count()}:
+            raise UserError(
+                f"{directory} was saved by {max(processes)} processes, there are {jax.process_count()} now; "
+                "resume on as many"
+            )
+        own = directory / f"process_{jax.process_index()}"
+        intact = json.loads((own / MANIFEST).read_text())["sha256"] == _digests(own)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"the input position in {directory} cannot be read: {_first_line(error)}") from error
+    if not intact:
+        raise Damaged(f"the input position in {own} is not as it was written")
+    position.restore(own)
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Checkpoints:
-    """The checkpoints of one run directory. Use as a context manager: leaving waits for writes under way."""
+    """The checkpoints of one run directory. Use as a context manager: leaving waits for writes under way.
+
+    Args:
+      directory: of the checkpoints.
+      keep: which stay; None only reads.
+
+    Raises:
+      UserError: the directory cannot be made or read.
+    """
 
     def __init__(self, directory: Path, keep: KeepPolicy | None = None):
         self.directory = directory.absolute()
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=(keep or KeepPolicy()).to_orbax(),
-                read_only=keep is None,
-                create=keep is not None,
-                cleanup_tmp_directories=keep is not None,
-            ),
-            handler_registry=_handlers(),
-        )
+        try:
+            if keep is not None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=(keep or KeepPolicy()).to_orbax(),
+                    read_only=keep is None,
+                    create=False,
+                    cleanup_tmp_directories=keep is not None,
+                ),
+                handler_registry=_handlers(),
+            )
+        except OSError as error:
+            reason = error.strerror or _first_line(error)
+            raise UserError(f"cannot use {self.directory} for checkpoints: {reason}") from error
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._writing():
+                self._manager.close()
+        except UserError as error:
+            if kind is None:
+                raise
+            logger.warning("%s", error)  # and the error under way goes on
 
     @property
     def steps(self) -> list[int]:
+        """The steps of all checkpoints whose writing ended, intact or not."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState, position: Position) -> None:
@@ -103,83 +168,157 @@ class Checkpoints:
           UserError: it cannot be written (also for a write begun earlier that failed meanwhile).
         """
         training = {name: state[name] for name in ("step", "optimizer", "rng")}  # type: ignore[literal-required]
-        try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    parameters=ocp.args.StandardSave(state["parameters"]),
-                    training=ocp.args.StandardSave(training),
-                    data=PositionArgs(position),
-                ),
-                force=True,
-            )
-        except OSError as error:
-            raise self._write_error(error) from error
+        items = ocp.args.Composite(
+            parameters=ocp.args.StandardSave(state["parameters"]),
+            training=ocp.args.StandardSave(training),
+            data=PositionArgs(position),
+        )
+        with self._writing():
+            self._manager.save(step, args=items, force=True)
 
     def wait(self) -> None:
         """Returns when all checkpoints are on disk; raises UserError if one could not be written."""
-        try:
+        with self._writing():
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        except OSError as error:
-            raise self._write_error(error) from error
 
     def restore_newest(self, abstract: TrainState, position: Position) -> TrainState | None:
-        """Returns the newest intact checkpoint's state laid out as `abstract`, and moves `position`; None if there is none.
+        """Returns the newest intact checkpoint's state, laid out as `abstract`, and moves `position`.
 
-        A checkpoint that cannot be read is renamed to `STEP.corrupt`, said, and the one before it is tried.
+        None where there is no checkpoint yet. Newer ones that cannot be read are renamed to `STEP.corrupt`, and said.
+
+        Raises:
+          UserError: there are checkpoints, but none is intact; or one is of another model, optimizer, input or number
+            of processes.
         """
+        damaged: list[int] = []
         for step in reversed(self.steps):
-            try:
-                return self._restore(step, abstract, position)
-            except UserError:
-                raise
-            except Exception as error:
-                self._set_aside(step, error)
+            state = self._restore_if_intact(step, abstract, position)
+            if state is not None:
+                for other in damaged:
+                    self._set_aside(other)
+                return state
+            damaged.append(step)
+        if damaged:
+            raise UserError(
+                f"none of the checkpoints {sorted(damaged)} in {self.directory} is intact; "
+                "restore them from a copy, or begin in another run directory"
+            )
         return None
 
     def restore_parameters(self, abstract_parameters: Any, step: int | None = None) -> tuple[int, Any]:
         """Returns (step, parameters) of `step` or of the newest intact checkpoint, without optimizer and data.
 
         Raises:
-          UserError: there is no such checkpoint, or none is intact.
+          UserError: there is no such checkpoint, none is intact, or it is of another model.
         """
-        if step is not None and step not in self.steps:
-            raise UserError(f"{self.directory} has no checkpoint of step {step}; there are: {self.steps}")
-        for candidate in reversed(self.steps) if step is None else [step]:
+        steps = self.steps
+        if not steps or (step is not None and step not in steps):
+            wanted = "" if step is None else f" of step {step}"
+            raise UserError(f"{self.directory} has no checkpoint{wanted}; there are: {steps or 'none'}")
+        for candidate in reversed(steps) if step is None else [step]:
             try:
                 arguments = ocp.args.Composite(parameters=ocp.args.StandardRestore(abstract_parameters))
                 return candidate, self._manager.restore(candidate, args=arguments)["parameters"]
             except Exception as error:
-                logger.warning("checkpoint %d of %s is not intact (%s)", candidate, self.directory, _first_line(error))
-        raise UserError(f"{self.directory} holds no intact checkpoint")
+                self._check_parameters(candidate, abstract_parameters)
+                logger.warning("checkpoint %s is not intact (%s)", self.directory / str(candidate), _first_line(error))
+        raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or steps}")
 
-    def _restore(self, step: int, abstract: TrainState, position: Position) -> TrainState:
+    def _restore_if_intact(self, step: int, abstract: TrainState, position: Position) -> TrainState | None:
         training = {name: abstract[name] for name in ("step", "optimizer", "rng")}  # type: ignore[literal-required]
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                parameters=ocp.args.StandardRestore(abstract["parameters"]),
-                training=ocp.args.StandardRestore(training),
-                data=PositionArgs(position),
-            ),
+        restored = None
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    parameters=ocp.args.StandardRestore(abstract["parameters"]),
+                    training=ocp.args.StandardRestore(training),
+                ),
+            )
+            # After the arrays, so that the input moves only where they are intact.
+            restore_position(self.directory / str(step) / "data", position)
+        except UserError:
+            raise
+        except Exception as error:  # Orbax names no types: whatever stops it from reading
+            if restored is None:
+                self._check_parameters(step, abstract["parameters"])
+                self._check_optimizer(step, abstract["optimizer"])
+            logger.warning("checkpoint %s is not intact (%s)", self.directory / str(step), _first_line(error))
+            restored = None
+        if not _all_agree(restored is not None) or restored is None:
+            return None
+        stored = restored["training"]
+        return TrainState(
+            step=stored["step"], parameters=restored["parameters"], optimizer=stored["optimizer"], rng=stored["rng"]
         )
-        return TrainState(parameters=restored["parameters"], **restored["training"])
 
-    def _set_aside(self, step: int, error: Exception) -> None:
+    def _check_parameters(self, step: int, abstract_parameters: Any) -> None:
+        """Raises UserError if the parameters of a checkpoint that could not be restored are others than the model's."""
+        stored, expected = _shapes(self._metadata(step, "parameters")), _shapes(abstract_parameters)
+        if not stored:
+            return
+        for name in sorted(stored.keys() | expected.keys()):
+            if stored.get(name) != expected.get(name):
+                raise UserError(
+                    f"checkpoint {self.directory / str(step)} is of another model: {name} is "
+                    f"{stored.get(name, 'missing')} there, {expected.get(name, 'missing')} in the configured model"
+                )
+
+    def _check_optimizer(self, step: int, abstract_optimizer: Any) -> None:
+        stored = _shapes((self._metadata(step, "training") or {}).get("optimizer"))
+        # Names of fields are not kept in one way for all containers; the shapes tell optimizers apart.
+        if stored and sorted(stored.values()) != sorted(_shapes(abstract_optimizer).values()):
+            raise UserError(f"checkpoint {self.directory / str(step)} is of another optimizer than the configured one")
+
+    def _metadata(self, step: int, item: str) -> Any:
+        """Returns the tree of what a checkpoint's item holds; None where that cannot be read either."""
+        try:
+            return self._manager.item_metadata(step)[item].tree
+        except Exception:  # as in `_restore_if_intact`
+            return None
+
+    def _set_aside(self, step: int) -> None:
         source = self.directory / str(step)
         target = self.directory / f"{step}.corrupt"
         number = 1
         while target.exists():
             number += 1
             target = self.directory / f"{step}.corrupt-{number}"
-        logger.warning("checkpoint %s is not intact (%s); renamed to %s", source, _first_line(error), target.name)
+        logger.warning("checkpoint %s is not intact; renamed to %s", source, target.name)
         if jax.process_index() == 0:
             source.rename(target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set aside {step}")
         self._manager.reload()
 
-    def _write_error(self, error: OSError) -> UserError:
-        return UserError(f"cannot write a checkpoint to {self.directory}: {error.strerror or _first_line(error)}")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError:
+            raise
+        except (OSError, ValueError) as error:
+            # TensorStore's are a ValueError of a status, with the number of the operating system's error in the text.
+            if not isinstance(error, OSError) and not re.match(r"[A-Z_]+: ", str(error)):
+                raise
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or _first_line(error)
+            raise UserError(f"cannot write a checkpoint to {self.directory}: {reason}") from error
+
+
+def _all_agree(intact: bool) -> bool:
+    """Returns whether what one process found holds for all of them."""
+    if jax.process_count() == 1:
+        return intact
+    return bool(np.all(multihost_utils.process_allgather(np.array(intact))))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {
+        "/".join(str(getattr(key, "key", key)) for key in path): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:

@@ -1,4 +1,4 @@
-"""Stopping a run from outside: SIGTERM (a scheduler's notice) or SIGINT lets the step finish and a checkpoint be saved."""
+"""Stopping a run from outside: SIGTERM (a scheduler's notice) or SIGINT lets the step end and a checkpoint be saved."""
 
 import signal
 from types import FrameType
@@ -18,11 +18,16 @@ class TrainingInterrupted(Exception):
 
 
 class InterruptionGuard:
-    """Within its context, SIGTERM and the first SIGINT are noted instead of ending the process."""
+    """Within its context, the first SIGTERM or SIGINT is noted instead of ending the process; a second acts as usual.
+
+    In a run of several processes jax notes SIGTERM (its preemption service, `jax.distributed`) and tells all of them;
+    SIGINT acts as usual there, since it reaches one process only.
+    """
 
     def __enter__(self) -> "InterruptionGuard":
         self._noted = False
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+        self._previous = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -30,9 +35,10 @@ class InterruptionGuard:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame
+        del number, frame
         self._noted = True
-        signal.signal(number, self._previous[signal.Signals(number)])  # a second signal acts as it always does
+        for noted, handler in self._previous.items():
+            signal.signal(noted, handler)
 
     def stop_after(self, step: int) -> bool:
         """Returns whether to stop after this step; all hosts of a run agree on it."""

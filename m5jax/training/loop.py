@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
-from m5jax.objectives import Batch, Objective
+from m5jax.objectives import Objective
 from m5jax.training.checkpoints import Checkpoints, KeepPolicy
 from m5jax.training.interruption import InterruptionGuard, TrainingInterrupted
 from m5jax.training.metrics import Interval, MetricWindow, count_tokens
@@ -23,8 +23,8 @@ from m5jax.training.optimizers import Optimizer
 from m5jax.training.progress import ProgressBar
 from m5jax.training.run_log import RunLog
 from m5jax.training.state import TrainState, abstract_state, init_state
-from m5jax.training.step import TrainStep, batch_sharding, jit_train_step, make_train_step
-from partitioning import check_batch, peak_flops
+from m5jax.training.step import jit_train_step, make_train_step
+from partitioning import check_batch, global_batch, peak_flops
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class TrainerConfig:
     keep: KeepPolicy = dataclasses.field(default_factory=KeepPolicy)
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("accumulation", 1), ("log_every", 1), ("evaluate_every", 0), ("checkpoint_every", 0)):
+        allowed = {"steps": 1, "accumulation": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 0}
+        for name, least in allowed.items():
             if getattr(self, name) < least:
                 raise UserError(f"TrainerConfig.{name} = {getattr(self, name)}; allowed: {least} and above")
 
@@ -97,7 +98,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended: last step, its evaluation, and the median speed over all logged intervals of this process's tokens."""
+    """How a run ended: last step, its evaluation, and the median speed of all logged intervals over all processes."""
 
     step: int
     evaluation: dict[str, float]
@@ -110,7 +111,8 @@ def train(training: Training) -> TrainingResult:
 
     Raises:
       TrainingInterrupted: SIGTERM or SIGINT came; a checkpoint was saved.
-      UserError: a checkpoint cannot be written, or the batch does not fit the mesh.
+      UserError: a checkpoint cannot be read or written, or the loss is not finite.
+      PartitioningError: the batch does not fit the mesh.
     """
     check_batch(training.mesh, training.batch_size, training.config.accumulation)
     transformation = training.optimizer.make(training.model.logical_axes)
@@ -124,8 +126,10 @@ def train(training: Training) -> TrainingResult:
         first = int(state["step"])
         if first:
             logger.info("resuming %s at step %d", training.run_dir, first)
-        log = stack.enter_context(RunLog(training.run_dir, resume_step=first))
-        progress = stack.enter_context(ProgressBar(training.config.steps, first))
+        log, progress = None, None
+        if jax.process_index() == 0:  # one process a run writes and draws
+            log = stack.enter_context(RunLog(training.run_dir, resume_step=first))
+            progress = stack.enter_context(ProgressBar(training.config.steps, first))
         guard = stack.enter_context(InterruptionGuard())
         return _Loop(training, transformation, abstract, checkpoints, log, progress, guard).run(state)
 
@@ -148,8 +152,8 @@ class _Loop:
         transformation: optax.GradientTransformation,
         abstract: TrainState,
         checkpoints: Checkpoints,
-        log: RunLog,
-        progress: ProgressBar,
+        log: RunLog | None,
+        progress: ProgressBar | None,
         guard: InterruptionGuard,
     ):
         self.training = training
@@ -162,45 +166,37 @@ class _Loop:
         self.window = MetricWindow(training.config.log_every, self._report)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         step = make_train_step(training.model, training.objective, transformation, training.config.accumulation)
-        self.train_step: TrainStep = jit_train_step(step, shardings, training.mesh)
+        self.train_step = jit_train_step(step, shardings, training.mesh)
 
     def run(self, state: TrainState) -> TrainingResult:
         config = self.training.config
-        evaluation: dict[str, float] | None = None
         first = int(state["step"])
-        saved = first
+        evaluation: dict[str, float] | None = None
         for step in range(first + 1, config.steps + 1):
             batch = next(self.training.batches)
-            state, metrics = self.train_step(state, self._to_devices(batch))
-            self.window.add(step, metrics, count_tokens(batch) * jax.process_count())
+            arrays = global_batch(self.training.mesh, batch)
             if step == first + 1:
-                jax.block_until_ready(metrics)
-                self.window.restart_clock()  # compilation is no speed
-            self.progress.step(step)
-            last = step == config.steps
-            stop = self.guard.stop_after(step)
+                with self.window.paused():
+                    self.train_step.lower(state, arrays).compile()
+            state, metrics = self.train_step(state, arrays)
+            self.window.add(step, metrics, count_tokens(batch) * jax.process_count())
+            last, stop = step == config.steps, self.guard.stop_after(step)
+            if last or stop:
+                self.window.flush()
+            # Before saving, so that the log of a checkpoint's step is whole when a run goes on from it.
             evaluation = None
-            if stop or last or _due(step, config.checkpoint_every):
-                self._save(step, state)
-                saved = step
-            if not stop and (last or _due(step, config.evaluate_every)):
+            if last or (not stop and _due(step, config.evaluate_every)):
                 evaluation = self._evaluate(step, state)
+            if last or stop or _due(step, config.checkpoint_every):
+                self._save(step, state)
             if stop and not last:
                 self.checkpoints.wait()
                 raise TrainingInterrupted(step)
         self.checkpoints.wait()
-        if evaluation is None:
-            evaluation = self._evaluate(saved, state)
+        if evaluation is None:  # nothing was left to train, and the log holds it already
+            evaluation = self.training.evaluate(state["parameters"])
         speed = float(np.median(self.speeds)) if self.speeds else math.nan
         return TrainingResult(int(state["step"]), evaluation, speed, self._utilization(speed))
-
-    def _to_devices(self, batch: HostBatch) -> Batch:
-        sharding = batch_sharding(self.training.mesh)
-        rows = self.training.batch_size
-        return {
-            name: jax.make_array_from_process_local_data(sharding, array, (rows, *array.shape[1:]))
-            for name, array in batch.items()
-        }
 
     def _report(self, interval: Interval) -> None:
         speed = interval.tokens / max(interval.seconds, 1e-9)
@@ -212,13 +208,11 @@ class _Loop:
         values["speed/seconds_per_step"] = interval.seconds / interval.steps
         if utilization is not None:
             values["speed/model_flop_utilization"] = utilization
-        self.log.write(interval.step, values)
-        self.progress.report(loss=interval.metrics["loss"], tokens_per_second=speed, utilization=utilization)
-        if not math.isfinite(interval.metrics["loss"]):
-            raise UserError(
-                f"the loss is {interval.metrics['loss']} at step {interval.step}; "
-                "lower the learning rate or clip gradients, and resume from the last checkpoint"
-            )
+        if self.log is not None:
+            self.log.write(interval.step, values)
+        if self.progress is not None:
+            self.progress.update(interval.step, interval.metrics["loss"], speed, utilization)
+        _check_finite(interval.step, interval.metrics)
 
     def _utilization(self, tokens_per_second: float) -> float | None:
         peak = peak_flops(self.training.mesh.devices.flat[0])
@@ -227,16 +221,26 @@ class _Loop:
         return self.training.flops_per_token * tokens_per_second / (peak * self.training.mesh.size)
 
     def _save(self, step: int, state: TrainState) -> None:
-        self.window.drain()
-        self.checkpoints.save(step, state, self.training.batches)
-        self.window.restart_clock()
+        with self.window.paused() as unreported:
+            _check_finite(step, unreported)  # else good checkpoints would give way to one that nothing can be got from
+            self.checkpoints.save(step, state, self.training.batches)
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        self.window.drain()
-        values = self.training.evaluate(state["parameters"])
-        self.log.write(step, values)
-        self.window.restart_clock()
+        with self.window.paused():
+            values = self.training.evaluate(state["parameters"])
+        if self.log is not None:
+            self.log.write(step, values)
         return values
+
+
+def _check_finite(step: int, metrics: Mapping[str, float]) -> None:
+    """Raises UserError for means that are not finite; a bad update follows from the loss or its gradient's norm."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"the {name.replace('_', ' ')} is {value} at step {step}; "
+                "lower the learning rate or clip gradients, and resume from the last checkpoint"
+            )
 
 
 def _due(step: int, every: int) -> bool:

@@ -2,13 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from m5jax.objectives import Sums
 from m5jax.training.step import Metrics
 
 # Steps queued behind the one that runs: enough to keep the device busy, few enough to stop and report promptly.
@@ -28,7 +28,7 @@ def means(metrics: Metrics) -> dict[str, float]:
 
 
 class Interval(NamedTuple):
-    """What happened between two reports: last step, metric means, tokens of this process, seconds of stepping."""
+    """What happened between two reports: last step, metric means, tokens as the caller counts, seconds of stepping."""
 
     step: int
     metrics: dict[str, float]
@@ -38,7 +38,10 @@ class Interval(NamedTuple):
 
 
 class MetricWindow:
-    """Sums metrics over `every` steps and reports an Interval once the device has finished its last step."""
+    """Sums metrics over `every` steps and reports an Interval once the device has finished its last step.
+
+    The clock runs from construction, and stands still within `paused`.
+    """
 
     def __init__(self, every: int, report: Callable[[Interval], None]):
         self._every = every
@@ -47,29 +50,49 @@ class MetricWindow:
         self._sums: Metrics | None = None
         self._tokens = 0
         self._steps = 0
+        self._last_step = 0
+        self._seconds = 0.0  # of this interval, before the last pause
         self._started = time.perf_counter()
 
-    def add(self, step: int, metrics: dict[str, Sums], tokens: int) -> None:
+    def add(self, step: int, metrics: Metrics, tokens: int) -> None:
         """Notes a dispatched step; waits only for steps more than STEPS_IN_FLIGHT behind it."""
         self._sums = metrics if self._sums is None else add_sums(self._sums, metrics)
         self._tokens += tokens
         self._steps += 1
-        due = None
-        if step % self._every == 0:
-            due = (step, self._sums, self._tokens, self._steps)
-            self._sums, self._tokens, self._steps = None, 0, 0
-        self._in_flight.append((metrics, due))
+        self._last_step = step
+        self._in_flight.append((metrics, self._close_interval() if step % self._every == 0 else None))
         while len(self._in_flight) > STEPS_IN_FLIGHT:
             self._finish()
 
-    def drain(self) -> None:
-        """Waits for all dispatched steps and reports what is due; call before evaluating or saving."""
-        while self._in_flight:
+    @contextmanager
+    def paused(self) -> Iterator[dict[str, float]]:
+        """Waits for all dispatched steps, reports what is due, and leaves what happens inside out of the speed.
+
+        Yields the means of the steps not yet reported; empty where there are none.
+        """
+        self._drain()
+        self._seconds += time.perf_counter() - self._started
+        try:
+            yield {} if self._sums is None else means(self._sums)
+        finally:
+            self._started = time.perf_counter()
+
+    def flush(self) -> None:
+        """Waits for all dispatched steps and reports them all, in an interval shorter than `every`: a run's end."""
+        self._drain()
+        if self._sums is not None:
+            self._in_flight.append((self._sums, self._close_interval()))
             self._finish()
 
-    def restart_clock(self) -> None:
-        """Leaves out of the speed what happened since the last drain (evaluation, saving, compilation)."""
-        self._started = time.perf_counter()
+    def _close_interval(self) -> tuple[int, Metrics, int, int]:
+        assert self._sums is not None
+        closed = (self._last_step, self._sums, self._tokens, self._steps)
+        self._sums, self._tokens, self._steps = None, 0, 0
+        return closed
+
+    def _drain(self) -> None:
+        while self._in_flight:
+            self._finish()
 
     def _finish(self) -> None:
         metrics, due = self._in_flight.popleft()
@@ -78,8 +101,9 @@ class MetricWindow:
             return
         step, sums, tokens, steps = due
         now = time.perf_counter()
-        self._report(Interval(step, means(sums), tokens, now - self._started, steps))
-        self._started = now
+        seconds = self._seconds + now - self._started
+        self._seconds, self._started = 0.0, now
+        self._report(Interval(step, means(sums), tokens, seconds, steps))
 
 
 def count_tokens(batch: dict[str, Any]) -> int:

@@ -34,11 +34,17 @@ class AdamW:
     def __post_init__(self) -> None:
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise UserError(f"AdamW: beta1 {self.beta1} and beta2 {self.beta2} must lie in [0, 1)")
+        _check("AdamW", epsilon=self.epsilon, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
 
     def make(self, logical_axes: Parameters) -> optax.GradientTransformation:
         """Returns the transformation for parameters with these logical axes."""
         update = optax.adamw(
-            self.schedule.make(), self.beta1, self.beta2, self.epsilon, weight_decay=self.weight_decay, mask=decay_mask(logical_axes)
+            self.schedule.make(),
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            weight_decay=self.weight_decay,
+            mask=decay_mask(logical_axes),
         )
         return _clipped(update, self.clip_norm)
 
@@ -48,6 +54,7 @@ class Adafactor:
     """Adafactor (arXiv 1804.04235) with factored second moments and the schedule's rate, as T5X pre-trains.
 
     Factors the two largest axes of each stacked parameter; update clipping is over a whole stack of layers.
+    `weight_decay` is a share of the parameter a step, not multiplied by the rate. `clip_norm` as in AdamW.
     """
 
     schedule: Schedule
@@ -55,6 +62,11 @@ class Adafactor:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     multiply_by_parameter_scale: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay_rate < 1:
+            raise UserError(f"Adafactor: decay_rate {self.decay_rate} must lie in (0, 1)")
+        _check("Adafactor", weight_decay=self.weight_decay, clip_norm=self.clip_norm)
 
     def make(self, logical_axes: Parameters) -> optax.GradientTransformation:
         """Returns the transformation for parameters with these logical axes."""
@@ -66,6 +78,12 @@ class Adafactor:
             weight_decay_mask=decay_mask(logical_axes),
         )
         return _clipped(update, self.clip_norm)
+
+
+def _check(name: str, **values: float) -> None:
+    for value_name, value in values.items():
+        if not value >= 0:
+            raise UserError(f"{name}.{value_name} = {value}; allowed: 0 and above")
 
 
 def _clipped(update: optax.GradientTransformation, clip_norm: float) -> optax.GradientTransformation:

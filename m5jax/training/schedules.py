@@ -7,10 +7,10 @@ import optax
 from m5jax.errors import UserError
 
 
-def _check(name: str, **counts: int) -> None:
+def _check(name: str, least: int, **counts: int) -> None:
     for count, value in counts.items():
-        if value < 0:
-            raise UserError(f"{name}.{count} = {value}; allowed: 0 and above")
+        if value < least:
+            raise UserError(f"{name}.{count} = {value}; allowed: {least} and above")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +21,23 @@ class InverseSquareRoot:
     warmup_steps: int
 
     def __post_init__(self) -> None:
-        _check("InverseSquareRoot", warmup_steps=self.warmup_steps - 1)
+        _check("InverseSquareRoot", 1, warmup_steps=self.warmup_steps)
 
     def make(self) -> optax.Schedule:
         def decay(step: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
-            return self.peak * (self.warmup_steps / (step + self.warmup_steps)) ** 0.5  # step counts from the warm-up's end
+            # `step` counts from the end of the warm-up here.
+            return self.peak * (self.warmup_steps / (step + self.warmup_steps)) ** 0.5
 
-        return optax.join_schedules([optax.linear_schedule(0.0, self.peak, self.warmup_steps), decay], [self.warmup_steps])
+        warmup = optax.linear_schedule(0.0, self.peak, self.warmup_steps)
+        return optax.join_schedules([warmup, decay], [self.warmup_steps])
 
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from `peak` to `final_fraction * peak` at `total_steps` (arXiv 1608.03983)."""
+    """Half a cosine from `peak` to `final_fraction * peak` at `total_steps` (arXiv 1608.03983).
+
+    A warm-up that the run is too short for ends one step before it does, so that a trial run needs no other settings.
+    """
 
     peak: float
     warmup_steps: int
@@ -40,7 +45,7 @@ class Cosine:
     final_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        _check("Cosine", warmup_steps=self.warmup_steps, total_steps=self.total_steps)
+        _check("Cosine", 0, warmup_steps=self.warmup_steps, total_steps=self.total_steps)
 
     def make(self) -> optax.Schedule:
         warmup = min(self.warmup_steps, max(self.total_steps - 1, 0))
@@ -59,7 +64,7 @@ class WarmupStableDecay:
     total_steps: int
 
     def __post_init__(self) -> None:
-        _check("WarmupStableDecay", warmup_steps=self.warmup_steps, decay_steps=self.decay_steps)
+        _check("WarmupStableDecay", 0, warmup_steps=self.warmup_steps, decay_steps=self.decay_steps)
         if self.warmup_steps + self.decay_steps > self.total_steps:
             raise UserError(
                 f"WarmupStableDecay: {self.warmup_steps} warm-up and {self.decay_steps} decay steps exceed "

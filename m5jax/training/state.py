@@ -24,7 +24,9 @@ class TrainState(TypedDict):
     rng: UInt32[Array, "..."]
 
 
-def init_state(model: FunctionalModel, transformation: optax.GradientTransformation, seed: Key[Array, ""]) -> TrainState:
+def init_state(
+    model: FunctionalModel, transformation: optax.GradientTransformation, seed: Key[Array, ""]
+) -> TrainState:
     """Returns the state of step 0."""
     init_key, run_key = jax.random.split(seed)
     parameters = model.init(init_key)
@@ -63,15 +65,17 @@ def state_shardings(model: FunctionalModel, state: TrainState, mesh: Mesh) -> An
         kept = _kept_axes(leaf.shape, shape, axes)
         return replicated if kept is None else NamedSharding(mesh, partition_spec(kept, leaf.shape, dict(mesh.shape)))
 
-    return TrainState(
-        step=replicated,
-        parameters=tree_shardings(mesh, model.abstract_parameters, model.logical_axes),
-        optimizer=jax.tree_util.tree_map_with_path(like_parameter, state["optimizer"]),
-        rng=replicated,
-    )
+    return {
+        "step": replicated,
+        "parameters": tree_shardings(mesh, model.abstract_parameters, model.logical_axes),
+        "optimizer": jax.tree_util.tree_map_with_path(like_parameter, state["optimizer"]),
+        "rng": replicated,
+    }
 
 
-def _kept_axes(shape: tuple[int, ...], parameter_shape: tuple[int, ...], axes: tuple[str, ...]) -> tuple[str, ...] | None:
+def _kept_axes(
+    shape: tuple[int, ...], parameter_shape: tuple[int, ...], axes: tuple[str, ...]
+) -> tuple[str, ...] | None:
     """Returns a leaf's axes: the parameter's, or those without the one axis that a factored moment sums away."""
     if shape == parameter_shape:
         return axes

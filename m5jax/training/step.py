@@ -74,7 +74,7 @@ def make_train_step(
     return train_step
 
 
-def jit_train_step(train_step: TrainStep, shardings: Any, mesh: Mesh) -> TrainStep:
+def jit_train_step(train_step: TrainStep, shardings: Any, mesh: Mesh) -> jax.stages.Wrapped:
     """Returns the step compiled for `mesh`: state donated and laid out as `shardings`, metrics replicated."""
     return jax.jit(
         train_step,
@@ -92,6 +92,6 @@ def jit_evaluation_step(model: FunctionalModel, objective: Objective, shardings:
 
     return jax.jit(
         evaluation_step,
-        in_shardings=(shardings["parameters"], batch_sharding(mesh)),
+        in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=NamedSharding(mesh, PartitionSpec()),
     )

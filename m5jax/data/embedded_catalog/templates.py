@@ -1,7 +1,7 @@
 """How a locale writes a product: templates with `{type}`, `{brand}`, `{series}`, `{use}`, `{first}` and `{second}`.
 
-`{first}` and `{second}` are values of the type's first two attributes. Templates avoid articles, adjectives and verbs that
-would have to agree with the gender or number of a product type.
+`{first}` and `{second}` are values of the type's first two attributes. Templates avoid articles, adjectives and verbs
+that would have to agree with the gender or number of a product type.
 """
 
 import dataclasses

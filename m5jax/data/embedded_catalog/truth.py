@@ -65,7 +65,8 @@ def queries_and_clicks(
 def _graded_results(
     draw: Draw, target: Product, template: str, sold: list[Product], by_type: dict[str, list[Product]]
 ) -> list[tuple[Product, str]]:
-    matching, other = [], []
+    matching: list[Product] = []
+    other: list[Product] = []
     for product in by_type[target.type.key]:
         if product is not target:
             (matching if _meets(product, target, template) else other).append(product)

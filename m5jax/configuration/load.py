@@ -1,0 +1,68 @@
+"""Runs, loaded: from gin files, or from the directory of one that was trained."""
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+
+from m5jax.configuration.gin_files import parse_gin
+from m5jax.configuration.run import Run
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY
+from m5jax.data.load_tensorflow import load_tensorflow
+from m5jax.data.vocabulary import Vocabulary
+from m5jax.errors import UserError
+from m5jax.inference.embedder import Embedder
+from m5jax.models import FunctionalModel
+from m5jax.training.checkpoints import Checkpoints
+from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
+
+
+def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> Run:
+    """Returns the run that gin files and overrides describe; raises UserError where they do not describe one."""
+    parse_gin(files, overrides)
+    try:
+        return gin.get_configurable("Run")()
+    except (UserError, PartitioningError) as error:
+        raise UserError(str(error).splitlines()[0]) from error  # gin adds lines on where it was called
+    except TypeError as error:
+        missing = re.match(r"(\w+)\.__init__\(\) missing .*?: (.*)", str(error))
+        if not missing:
+            raise
+        raise UserError(f"{missing[1]} lacks a value for {missing[2]}: bind {missing[1]}.NAME in a gin file") from error
+
+
+def load_run_directory(run_dir: Path) -> Run:
+    """Returns the run whose directory this is, with its own vocabulary; raises UserError if it is none."""
+    config = run_dir / CONFIG
+    if not config.is_file():
+        raise UserError(f"{run_dir} is no run directory: it has no {CONFIG}")
+    return dataclasses.replace(load_run([str(config)]), run_dir=str(run_dir), vocabulary=str(run_dir / VOCABULARY))
+
+
+def import_task_modules(modules: Sequence[str]) -> None:
+    """Imports the modules that register tasks; raises UserError for one that is not there."""
+    load_tensorflow()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise
+            raise UserError(
+                f"TASK_MODULES: no Python module {module!r}; it must be installed or on PYTHONPATH"
+            ) from error
+
+
+def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
+    """Returns the encoder of a run (of `step`, or of its newest intact checkpoint), ready to embed on all devices."""
+    run = load_run_directory(run_dir)
+    model = FunctionalModel.from_config(run.model)
+    mesh = make_mesh(MeshConfig())
+    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+        _, parameters = checkpoints.restore_parameters(
+            tree_shapes(mesh, model.abstract_parameters, model.logical_axes), step
+        )
+    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh)

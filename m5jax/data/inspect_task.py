@@ -1,0 +1,132 @@
+"""What a registered task makes of its records, as text to read: `m5jax tasks list` and `m5jax tasks show NAME`."""
+
+import functools
+import itertools
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.mixing import DEFAULT_ALPHA
+from m5jax.data.pipeline import evaluation_batches, find_tasks, mixture_rates
+from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
+
+_WIDTH = 110
+_DEFAULT_LENGTH = 128
+
+
+def list_tasks() -> str:
+    """Returns the registered mixtures with their tasks, then the tasks, each by name. Reads no data."""
+    lines = ["mixtures"]
+    for name in sorted(seqio.MixtureRegistry.names()):
+        lines.append(f"  {name}: {', '.join(task.name for task in find_tasks(name))}")
+    lines += ["tasks", *(f"  {name}" for name in sorted(seqio.TaskRegistry.names()))]
+    return "\n".join(line for text in lines for line in textwrap.wrap(text, _WIDTH, subsequent_indent="      "))
+
+
+def show_task(
+    name: str, examples: int = 2, seed: int = 0, length: int = _DEFAULT_LENGTH, vocabulary: str | Path = ""
+) -> str:
+    """Returns the first training examples of a task after each step, and its first packed row; of a mixture its rates.
+
+    Args:
+        name: a registered task or mixture; of a mixture the first task's examples are shown.
+        examples: how many.
+        seed: of the masks.
+        length: tokens in a row.
+        vocabulary: path of the vocabulary, which becomes this process's own; empty: the default one of `name`.
+
+    Raises:
+        UserError: an unknown name, a task without data, or no vocabulary.
+    """
+    tasks = find_tasks(name)
+    set_current_vocabulary(vocabulary or default_vocabulary(name))
+    sections = []
+    if name in seqio.MixtureRegistry.names():
+        sections.append(_rates(name, tasks))
+    sections.append(f"Task {tasks[0].name}, training split, rows of {length} tokens")
+    steps = _steps(tasks[0], length, seed)
+    sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
+    row = next(iter(evaluation_batches(tasks[0].name, length=length, batch_size=1, split="train")))
+    sections.append(_title_and_body("packed row", [_packed_row(row)]))
+    return "\n\n".join(sections)
+
+
+def _rates(name: str, tasks: list[seqio.Task]) -> str:
+    rates = mixture_rates(name)
+    lines = [f"Mixture {name}, sampled at p_i proportional to n_i**{DEFAULT_ALPHA:g}"]
+    lines += [
+        f"  {task.name:<40} {task.num_input_examples('train'):>12,} records  p = {rates[task.name]:.4f}"
+        for task in tasks
+    ]
+    return "\n".join(lines)
+
+
+def _steps(task: seqio.Task, length: int, seed: int) -> Iterable[tuple[str, Iterable[str]]]:
+    """Yields (title, displayed examples) of the source and after each preprocessor."""
+    dataset = task.source.get_dataset("train", shuffle=False)
+    yield "record", (_displayed(example) for example in dataset)
+    lengths = dict.fromkeys(task.output_features, length)
+    for index, step in enumerate(task.preprocessors, start=1):
+        with seqio.utils.map_seed_manager(seed):
+            step_with_arguments = seqio.utils.add_kwargs_to_transform(
+                step, sequence_length=lengths, output_features=task.output_features
+            )
+            dataset = step_with_arguments(dataset)
+        yield f"{index}. {_step_name(step)}", (_displayed(example) for example in dataset)
+
+
+def _step_name(step: Callable[..., Any]) -> str:
+    if isinstance(step, functools.partial):
+        return _step_name(step.func)
+    return getattr(step, "__name__", None) or str(step)
+
+
+def _displayed(example: tf.Tensor | dict[str, tf.Tensor]) -> str:
+    if not isinstance(example, dict):
+        return example.numpy().decode("utf-8", errors="replace")
+    tokens = example["inputs"].numpy()
+    if isinstance(tokens, bytes):
+        return tokens.decode("utf-8")
+    if "targets" in example:
+        return _masked_pieces(tokens, example["targets"].numpy())
+    return " ".join(current_vocabulary().pieces(tokens))
+
+
+def _masked_pieces(inputs: np.ndarray, targets: np.ndarray) -> str:
+    """Shows a predicted token as [what the model reads|original]."""
+    vocabulary = current_vocabulary()
+    shown = []
+    for piece, target in zip(vocabulary.pieces(inputs), targets.tolist(), strict=True):
+        shown.append(f"[{piece}|{vocabulary.pieces([target])[0]}]" if target else piece)
+    return " ".join(shown)
+
+
+def _packed_row(batch: dict[str, np.ndarray]) -> str:
+    inputs, segments = batch["inputs"][0], batch["segment_ids"][0]
+    targets = np.zeros_like(inputs)
+    used = batch["loss_weights"][0] > 0
+    targets[batch["masked_positions"][0][used]] = batch["targets"][0][used]
+    lines = [
+        f"segment {segment}: {_masked_pieces(inputs[segments == segment], targets[segments == segment])}"
+        for segment in range(1, int(segments.max()) + 1)
+    ]
+    masked = int((inputs == MASK_ID).sum())
+    lines.append(
+        f"{int((segments > 0).sum())} of {len(inputs)} tokens used, {int(used.sum())} of {len(used)} predictions used, "
+        f"{masked} of them <mask>"
+    )
+    return "\n".join(lines)
+
+
+def _title_and_body(title: str, bodies: Iterable[str]) -> str:
+    lines = [f"--- {title}"]
+    for body in bodies:
+        for line in body.splitlines():
+            lines += textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(lines)

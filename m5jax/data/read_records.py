@@ -1,0 +1,46 @@
+"""From any input to checked records: rows read, parsed, the bad ones rejected."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from m5jax.data.readers import read_rows
+from m5jax.data.records import FIELDS, REQUIRED_FIELDS, BadRecord, Record, RecordKind, parse_record
+from m5jax.data.rejected import RejectLog
+from m5jax.errors import unknown_name
+
+
+def read_records(
+    source: str | Path | Sequence[str | Path],
+    kind: RecordKind,
+    column_mapping: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    rejects: RejectLog,
+    other_fields: Sequence[str] = (),
+) -> Iterator[tuple[str, Mapping[str, Any], Record]]:
+    """Yields location, row and record of each good row; the caller counts those it accepts.
+
+    Args:
+        source: what `read_rows` takes.
+        kind: "product" or "text".
+        column_mapping: our field -> the input's column; those columns must be there.
+        defaults: our field -> constant for rows that leave it empty.
+        rejects: gets the bad rows.
+        other_fields: names that `column_mapping` may have besides the record's fields.
+
+    Raises:
+        UserError: an unknown field, or as `read_rows`.
+    """
+    allowed = (*FIELDS[kind], *other_fields)
+    for field in (*column_mapping, *defaults):
+        if field not in allowed:
+            raise unknown_name(f"field of a {kind} record", field, allowed)
+    # What the user mapped must be there; of the other fields, the required ones without a default.
+    unmapped = [field for field in REQUIRED_FIELDS[kind] if field not in column_mapping and field not in defaults]
+    for location, row in read_rows(source, on_bad=rejects.reject, columns=[*column_mapping.values(), *unmapped]):
+        try:
+            record = parse_record(row, kind, column_mapping, defaults)
+        except BadRecord as error:
+            rejects.reject(location, str(error))
+        else:
+            yield location, row, record

@@ -1,0 +1,49 @@
+"""Masked LM on the text and the catalogs in the folder that the environment variable M5JAX_DATA names.
+
+    $M5JAX_DATA/text/LANGUAGE.{train,valid}.jsonl.zst     `text_LANGUAGE_mlm`
+    $M5JAX_DATA/products/debian_catalogue.jsonl.zst       `debian_catalogue_LANGUAGE_mlm`
+    $M5JAX_DATA/products/products.jsonl.zst               `products_en_mlm`
+
+and the mixtures `text_mlm` (every language), `multilingual_text_mlm` (English, German, Arabic),
+`debian_catalogue_mlm` and `products_mlm`. The variable is read, and the files have to be there, when one of them is
+first used.
+"""
+
+import functools
+import os
+from pathlib import Path
+
+from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.task_builders import add_masked_lm_task, add_masked_lm_tasks, add_mixture
+from m5jax.errors import UserError
+
+TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")
+CATALOG_LANGUAGES = {"debian_catalogue": ("en", "de", "fr", "es", "it", "pt"), "products": ("en",)}
+
+
+def _data_directory() -> Path:
+    directory = os.environ.get("M5JAX_DATA")
+    if not directory:
+        raise UserError("these tasks read the folder that the environment variable M5JAX_DATA names, and it is not set")
+    return Path(directory)
+
+
+def _text(language: str) -> Corpus:
+    files = {"train": f"{language}.train.jsonl.zst", "validation": f"{language}.valid.jsonl.zst"}
+    sources = {split: _data_directory() / "text" / file for split, file in files.items()}
+    return ingest_corpus(f"text_{language}", sources, kind="text")
+
+
+def _catalog(name: str) -> Corpus:
+    file = _data_directory() / "products" / f"{name}.jsonl.zst"
+    return ingest_corpus(name, {"train": file}, column_mapping={"language": "lang"})
+
+
+# A corpus for each language, so that a run on three languages does not wait for the others to be read.
+for _language in TEXT_LANGUAGES:
+    add_masked_lm_task(f"text_{_language}_mlm", functools.partial(_text, _language), _language)
+add_mixture("text_mlm", [f"text_{language}_mlm" for language in TEXT_LANGUAGES])
+add_mixture("multilingual_text_mlm", [f"text_{language}_mlm" for language in ("en", "de", "ar")])
+
+for _name, _languages in CATALOG_LANGUAGES.items():
+    add_masked_lm_tasks(_name, functools.partial(_catalog, _name), _languages)

@@ -1,0 +1,12 @@
+"""Eight simulated CPU devices and checked shapes, set up before anything imports jax or the packages under test."""
+
+import os
+
+from jaxtyping import install_import_hook
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+# The modules of tensor functions; protocols elsewhere are for static checks only.
+MODELS = ["attention", "encoder", "heads", "layers", "stack"]
+install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

@@ -1,0 +1,226 @@
+"""The live pipeline: what is in the batches, how tasks are mixed, and that a position comes back to the bit."""
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+from scipy import stats
+
+from m5jax.data.packing import masked_budget
+from m5jax.data.pipeline import (
+    Batch,
+    BatchIterator,
+    evaluation_batches,
+    evaluation_tasks,
+    mix_examples,
+    mixture_rates,
+    training_batches,
+    unigram_baseline,
+)
+from m5jax.data.vocabulary import EOS_ID, FIRST_TEXT_ID, current_vocabulary
+from m5jax.errors import UserError
+from tests.data.conftest import COUNTS, TinyCorpus
+
+LENGTH = 64
+BATCH = 8
+
+
+def _training(**changes: Any) -> BatchIterator:
+    arguments = {"length": LENGTH, "batch_size": BATCH, "seed": 5, **changes}
+    return training_batches(arguments.pop("name", "tiny_mlm"), **arguments)
+
+
+def _take(batches: BatchIterator, count: int) -> list[Batch]:
+    return [next(batches) for _ in range(count)]
+
+
+def _equal(first: list[Batch], second: list[Batch]) -> bool:
+    return len(first) == len(second) and all(
+        one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+        for one, other in zip(first, second, strict=True)
+    )
+
+
+def _texts(batches: list[Batch]) -> list[str]:
+    """The texts of the segments, unmasked; a text that was split is given in its parts."""
+    texts = []
+    for batch in batches:
+        inputs = batch["inputs"].copy()
+        rows, slots = np.nonzero(batch["loss_weights"])
+        inputs[rows, batch["masked_positions"][rows, slots]] = batch["targets"][rows, slots]
+        for row, segments in zip(inputs, batch["segment_ids"], strict=True):
+            for segment in range(1, segments.max() + 1):
+                texts.append(current_vocabulary().decode(row[(segments == segment) & (row != EOS_ID)].tolist()))
+    return texts
+
+
+def test_batches_have_the_stated_features(tiny: TinyCorpus) -> None:
+    batch = next(_training())
+    budget = masked_budget(LENGTH, 0.15)
+    shapes = {name: (value.shape, value.dtype.name) for name, value in batch.items()}
+    assert shapes == {
+        "inputs": ((BATCH, LENGTH), "int32"),
+        "segment_ids": ((BATCH, LENGTH), "int32"),
+        "positions": ((BATCH, LENGTH), "int32"),
+        "masked_positions": ((BATCH, budget), "int32"),
+        "targets": ((BATCH, budget), "int32"),
+        "loss_weights": ((BATCH, budget), "float32"),
+    }
+
+
+# 60 batches go past the end of each language's first epoch.
+@pytest.mark.parametrize("taken", [3, 60])
+def test_a_restored_position_continues_to_the_bit(tiny: TinyCorpus, tmp_path: Path, taken: int) -> None:
+    batches = _training()
+    _take(batches, taken)
+    batches.save(tmp_path / "position")
+    expected = _take(batches, 40)
+    restored = _training()
+    _take(restored, 1)
+    restored.restore(tmp_path / "position")
+    assert _equal(_take(restored, 40), expected)
+
+
+def test_batches_follow_the_seed(tiny: TinyCorpus) -> None:
+    first = _take(_training(), 5)
+    assert _equal(first, _take(_training(), 5))
+    assert not _equal(first, _take(_training(seed=6), 5))
+
+
+@pytest.mark.parametrize("changes", [{"seed": 6}, {"length": 32}, {"mixing_alpha": 0.3}, {"masking_rate": 0.3}])
+def test_the_position_of_another_pipeline_is_refused(tiny: TinyCorpus, tmp_path: Path, changes: dict[str, Any]) -> None:
+    _training().save(tmp_path)
+    with pytest.raises(UserError, match="is of another pipeline: "):
+        _training(**changes).restore(tmp_path)
+
+
+def test_damaged_and_missing_positions_are_refused(tiny: TinyCorpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no data position can be read"):
+        _training().restore(tmp_path / "absent")
+    _training().save(tmp_path)
+    (tmp_path / "position.index").unlink()
+    with pytest.raises(UserError, match="is damaged"):
+        _training().restore(tmp_path)
+
+
+def test_the_masking_rate_can_be_set_for_a_run(tiny: TinyCorpus) -> None:
+    batches = _take(_training(masking_rate=0.4), 30)
+    assert batches[0]["targets"].shape == (BATCH, masked_budget(LENGTH, 0.4))
+    texts = sum((batch["segment_ids"] > 0).sum() for batch in batches) - sum(
+        (batch["inputs"] == EOS_ID).sum() for batch in batches
+    )
+    assert sum(batch["loss_weights"].sum() for batch in batches) / texts == pytest.approx(0.4, abs=0.005)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_tasks_are_sampled_at_the_rates_of_alpha(tiny: TinyCorpus, alpha: float) -> None:
+    """On 100,000 draws, made as `training_batches` makes them."""
+    rates = mixture_rates("tiny_mlm", mixing_alpha=alpha)
+    weights = {f"tiny_{language}_mlm": COUNTS[language]["train"] ** alpha for language in COUNTS}
+    expected = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    assert rates == pytest.approx(expected)
+    numbers = [tf.data.Dataset.from_tensors(index).repeat() for index in range(len(rates))]
+    draws = next(mix_examples(numbers, list(rates.values()), seed=0).batch(100_000).as_numpy_iterator())
+    expected_counts = 100_000 * np.array([expected[name] for name in rates])
+    assert stats.chisquare(np.bincount(draws), expected_counts).pvalue > 1e-3
+
+
+def test_the_mixture_in_the_batches_follows_alpha(tiny: TinyCorpus) -> None:
+    def german_share(alpha: float | None) -> float:
+        texts = _texts(_take(_training(mixing_alpha=alpha), 200))
+        german = sum("schu" in text or "lich" in text or "ung" in text for text in texts)
+        return german / sum("ster" in text or "ing" in text or "lo" in text for text in texts)
+
+    # Texts are cut into parts alike in both languages; words give the language of nearly every part.
+    assert german_share(1.0) == pytest.approx(0.25, rel=0.2)
+    assert german_share(0.0) == pytest.approx(1.0, rel=0.2)
+    # The rates that were registered with the mixture: square roots.
+    assert german_share(None) == pytest.approx(0.5, rel=0.2)
+
+
+def test_shards_are_disjoint_and_cover_the_records(tiny: TinyCorpus) -> None:
+    def first_words(**changes: Any) -> set[str]:
+        batches = _take(_training(name="tiny_en_mlm", **changes), 120)
+        return {" ".join(text.split()[:2]) for text in _texts(batches) if text.startswith("train ")}
+
+    shards = [first_words(shard_index=index, shard_count=3) for index in range(3)]
+    everything = {f"train {index}" for index in range(COUNTS["en"]["train"])}
+    assert set.union(*shards) == everything
+    assert sum(map(len, shards)) == len(everything)
+    assert first_words() == everything
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_evaluation_sees_every_example_once_and_fills_the_last_batch(tiny: TinyCorpus, pack: bool) -> None:
+    batches = list(evaluation_batches("tiny_de_mlm", length=256, batch_size=BATCH, pack=pack))
+    assert all(batch["inputs"].shape == (BATCH, 256) for batch in batches)
+    assert collections.Counter(_texts(batches)) == collections.Counter(tiny.texts["de"]["validation"])
+    empty = (batches[-1]["segment_ids"] == 0).all(axis=1)
+    if not pack:
+        assert len(batches) == 4
+        assert empty.tolist() == [False] * 6 + [True] * 2
+    assert not batches[-1]["loss_weights"][empty].any()
+
+
+def test_evaluation_masks_are_fixed(tiny: TinyCorpus) -> None:
+    first = list(evaluation_batches("tiny_en_mlm", length=LENGTH, batch_size=BATCH))
+    assert _equal(first, list(evaluation_batches("tiny_en_mlm", length=LENGTH, batch_size=BATCH)))
+    assert sum(batch["loss_weights"].sum() for batch in first) > 100
+
+
+def test_evaluation_stops_at_the_maximum(tiny: TinyCorpus) -> None:
+    batches = list(evaluation_batches("tiny_en_mlm", length=256, batch_size=BATCH, max_examples=11))
+    assert len(_texts(batches)) == 11
+
+
+def test_evaluation_tasks_are_named_by_language(tiny: TinyCorpus) -> None:
+    assert evaluation_tasks("tiny_mlm") == {"en": "tiny_en_mlm", "de": "tiny_de_mlm"}
+    assert evaluation_tasks("tiny_en_mlm") == {"en": "tiny_en_mlm"}
+
+
+def test_the_unigram_baseline_answers_the_most_frequent_training_token(tiny: TinyCorpus) -> None:
+    counts = collections.Counter(
+        token
+        for ids in current_vocabulary().encode(tiny.texts["en"]["train"])
+        for token in ids
+        if token >= FIRST_TEXT_ID
+    )
+    answer = counts.most_common(1)[0][0]
+    hits = predictions = 0
+    for batch in evaluation_batches("tiny_en_mlm", length=LENGTH, batch_size=BATCH):
+        hits += int(((batch["targets"] == answer) & (batch["loss_weights"] > 0)).sum())
+        predictions += int(batch["loss_weights"].sum())
+    assert unigram_baseline("tiny_en_mlm", length=LENGTH) == pytest.approx(hits / predictions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "tiny_mlmm"}, "unknown task 'tiny_mlmm'; did you mean tiny_mlm"),
+        ({"length": 4}, "the row length is 4"),
+        ({"batch_size": 0}, "the batch size of a host is 0"),
+        ({"shard_index": 2, "shard_count": 2}, "data shard 2 of 2"),
+        ({"shard_count": 100}, "tiny_de_mlm has 60 train records, too few for 100 hosts"),
+        ({"split": "test"}, "no test records in"),
+        ({"split": "dev"}, "no split 'dev'; splits there: test, train, validation"),
+        ({"mixing_alpha": -1.0}, "alpha is -1.0"),
+        ({"masking_rate": 1.5}, "masking rate is 1.5"),
+        ({"name": "tiny_french_mlm"}, "no data in language 'fr'"),
+    ],
+)
+def test_impossible_requests_are_refused(tiny: TinyCorpus, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _training(**changes)
+
+
+def test_a_mixture_and_a_task_of_another_kind_cannot_be_evaluated(tiny: TinyCorpus) -> None:
+    with pytest.raises(UserError, match="tiny_mlm is a mixture; evaluate its tasks: tiny_de_mlm, tiny_en_mlm"):
+        evaluation_batches("tiny_mlm", length=LENGTH, batch_size=BATCH)
+    source = seqio.FunctionDataSource(lambda split, shuffle_files, seed=None: None, splits=["validation"])
+    seqio.TaskRegistry.add("of_another_kind", source=source, preprocessors=[], output_features={})
+    with pytest.raises(UserError, match="of_another_kind is no masked-LM task"):
+        evaluation_batches("of_another_kind", length=LENGTH, batch_size=BATCH)

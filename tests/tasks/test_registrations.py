@@ -1,0 +1,46 @@
+"""The tasks that come with m5jax."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def test_all_tasks_are_registered_without_data() -> None:
+    import seqio
+
+    import tasks
+
+    assert {module.__name__ for module in (tasks.embedded_catalog, tasks.real_text)} == {
+        "tasks.embedded_catalog",
+        "tasks.real_text",
+    }
+    assert {"embedded_catalog_mlm", "multilingual_text_mlm", "debian_catalogue_mlm", "products_mlm"} <= set(
+        seqio.MixtureRegistry.names()
+    )
+
+
+def test_tasks_on_real_text_name_the_variable_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tasks  # noqa: F401
+    from m5jax.data.pipeline import training_batches
+    from m5jax.errors import UserError
+
+    monkeypatch.delenv("M5JAX_DATA", raising=False)
+    with pytest.raises(UserError, match="environment variable M5JAX_DATA"):
+        training_batches("multilingual_text_mlm", length=128, batch_size=2, seed=0)
+
+
+def test_the_embedded_catalog_trains_and_evaluates_with_a_vocabulary_of_its_own() -> None:
+    import tasks  # noqa: F401
+    from m5jax.data.default_vocabulary import default_vocabulary
+    from m5jax.data.pipeline import evaluation_batches, evaluation_tasks, training_batches
+    from m5jax.data.vocabulary import set_current_vocabulary
+
+    set_current_vocabulary(default_vocabulary("embedded_catalog_mlm"))
+    batch = next(training_batches("embedded_catalog_mlm", length=128, batch_size=4, seed=0))
+    assert batch["inputs"].shape == (4, 128)
+    held_out = evaluation_tasks("embedded_catalog_mlm")
+    assert set(held_out) == {"en", "de", "ar"}
+    for task in held_out.values():
+        assert sum(batch["loss_weights"].sum() for batch in evaluation_batches(task, length=128, batch_size=16)) > 1000

@@ -1,0 +1,110 @@
+"""README and docs are true: their Python runs, their commands run (at a small size), their links lead somewhere."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+SMALL = ["--gin.TRAIN_STEPS=4", "--gin.EncoderConfig.width=32", "--gin.EncoderConfig.layers=2", "--gin.BATCH_SIZE=8"]
+SMALL += ["--gin.DataConfig.evaluation_examples=20", "--gin.LENGTH=64"]
+PRODUCTS = [
+    {"sku": f"{language}{index}", "lang": language, "name": f"{color} {thing} {index}", "attributes": {"color": color}}
+    for language, color, thing in (("en", "red", "kettle"), ("de", "rot", "Kessel"))
+    for index in range(120)
+]
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A working directory with the inputs that the README's commands name, and a cache of its own."""
+    directory = tmp_path_factory.mktemp("workshop")
+    lines = "".join(json.dumps(product) + "\n" for product in PRODUCTS)
+    (directory / "products.jsonl").write_text(lines, encoding="utf-8")
+    return directory
+
+
+def section(title):
+    return re.split(r"^## ", README, flags=re.MULTILINE)[
+        next(i for i, part in enumerate(re.split(r"^## ", README, flags=re.MULTILINE)) if part.startswith(title))
+    ]
+
+
+def commands(text):
+    """The indented `m5jax ...` lines of a text, continuation lines joined."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    return [line.strip() for line in joined.splitlines() if re.match(r"    (PYTHONPATH=\S+ |XLA_FLAGS=\S+ )?m5jax ", line)]
+
+
+def run(command, directory):
+    words = shlex.split(command)
+    environment = {**os.environ, "M5JAX_CACHE": str(directory / "cache"), "XLA_FLAGS": ""}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        environment[name] = value
+    if words[1] == "train":
+        words += SMALL
+    done = subprocess.run(
+        [sys.executable, "-m", "m5jax.cli.main", *words[1:]], cwd=directory, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_own_catalog_and_own_task(workshop):
+    catalog, task = section("Your own catalog"), section("Your own task")
+    (workshop / "my_tasks.py").write_text(re.search(r"```python\n(.*?)```", catalog, re.DOTALL)[1], encoding="utf-8")
+    vocabulary, train = commands(catalog)
+    run(vocabulary.replace("--size 8000", "--size 480"), workshop)
+    assert "de" in run(train, workshop)
+
+    for name in ("reviews.txt", "held_out.txt"):
+        (workshop / name).write_text("a red kettle that boils\n" * 50, encoding="utf-8")
+    (workshop / "my_tasks.py").write_text(re.search(r"```python\n(.*?)```", task, re.DOTALL)[1], encoding="utf-8")
+    (show,) = commands(task)
+    assert "reviews_mlm" in run(show, workshop)
+
+
+def test_commands_by_hand(workshop):
+    directory = workshop / "by_hand"
+    directory.mkdir()
+    rows = [{"id": product["sku"], "language": product["lang"], "title": product["name"]} for product in PRODUCTS]
+    (directory / "products.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    train, evaluate, embed, search, listing, show, _ = commands(section("Two commands"))
+    assert "accuracy" in run(train, directory)
+    assert "accuracy" in run(evaluate, directory)
+    assert "240 embeddings" in run(embed, directory)
+    assert "kettle" in run(search, directory)
+    assert "embedded_catalog_mlm" in run(listing, directory)
+    assert "<mask>" in run(show, directory)
+    for name in ("checkpoints", "config.gin", "vocabulary", "metrics.jsonl", "tensorboard", "summary.json", "report.html"):
+        assert (directory / "runs" / "a" / name).exists(), name
+
+
+def test_commands_of_the_training_page_run(workshop):
+    text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    _, mesh = commands(text)
+    assert "accuracy" in run(mesh, workshop)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for path in re.findall(r"(?:gin_configs|benchmarks|docs|m5jax|partitioning|tasks)/[\w/]+\.(?:py|gin|md|json|png)", text):
+        assert (REPOSITORY / path).exists(), path
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "gin_configs").rglob("*.gin")), ids=lambda path: path.name)
+def test_gin_files_open_with_how_to_use_them(path):
+    head = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert head.startswith("# ")
+    assert "gin_file=" in head or "include it from an experiment" in head

@@ -1,0 +1,141 @@
+"""The command line over the live pipeline: a run, a crash, a resume, an evaluation; and what is refused on the way."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from m5jax.cli.main import main
+from m5jax.configuration.load import load_run_directory
+from m5jax.data.pipeline import BatchIterator
+from m5jax.models import FunctionalModel
+from m5jax.training.checkpoints import Checkpoints
+from m5jax.training.run_log import read_metrics
+
+QUICKSTART = "--gin_file=gin_configs/experiments/quickstart.gin"
+SMALL = ["--gin.EncoderConfig.width=32", "--gin.EncoderConfig.layers=2", "--gin.EncoderConfig.mlp_hidden=48"]
+SMALL += ["--gin.EncoderConfig.dropout_rate=0.1", "--gin.LENGTH=64", "--gin.BATCH_SIZE=8"]
+SMALL += ["--gin.DataConfig.evaluation_examples=30", "--gin.TrainerConfig.checkpoint_every=20"]
+
+
+def train(run_dir, steps, *more):
+    return main(["train", QUICKSTART, f"--gin.RUN_DIR='{run_dir}'", f"--gin.TRAIN_STEPS={steps}", *SMALL, *more])
+
+
+def parameters(run_dir, step):
+    model = FunctionalModel.from_config(load_run_directory(run_dir).model)
+    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore_parameters(model.abstract_parameters, step)[1]
+    return jax.tree.map(np.asarray, restored)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(run_dir, 40) == 0
+    return run_dir
+
+
+def test_a_killed_and_resumed_run_is_bit_identical(whole_run, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    run_dir = tmp_path / "killed"
+    taken = 0
+    following = BatchIterator.__next__
+
+    def next_until_killed(iterator):
+        nonlocal taken
+        taken += 1
+        if taken == 31:  # eleven steps after the checkpoint of step 20, which have to be done again
+            raise Killed
+        return following(iterator)
+
+    monkeypatch.setattr(BatchIterator, "__next__", next_until_killed)
+    with pytest.raises(Killed):
+        train(run_dir, 40)
+    monkeypatch.setattr(BatchIterator, "__next__", following)
+    assert train(run_dir, 40) == 0
+
+    jax.tree.map(np.testing.assert_array_equal, parameters(run_dir, 40), parameters(whole_run, 40))
+    losses = [[line["train/loss"] for line in read_metrics(run) if "train/loss" in line] for run in (run_dir, whole_run)]
+    assert losses[0] == losses[1]
+
+
+def test_evaluate_repeats_the_figures_of_the_run(whole_run, tmp_path, capsys):
+    output = tmp_path / "figures.json"
+    assert main(["evaluate", f"--run={whole_run}", f"--output={output}"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    figures = json.loads(output.read_text(encoding="utf-8"))
+    summary = json.loads((whole_run / "summary.json").read_text(encoding="utf-8"))
+    assert figures["step"] == 40
+    assert set(figures["languages"]) == {"ar", "de", "en"}
+    for language, result in figures["languages"].items():
+        assert result == pytest.approx(summary["languages"][language], rel=1e-5)
+
+
+def test_the_run_directory_explains_itself(whole_run):
+    names = {path.name for path in whole_run.iterdir()}
+    assert {"checkpoints", "config.gin", "vocabulary", "metrics.jsonl", "tensorboard", "summary.json", "report.html"} <= names
+    assert "EncoderConfig.width = 32" in (whole_run / "config.gin").read_text(encoding="utf-8")
+
+
+def test_a_finished_run_is_prolonged_but_not_changed(whole_run, capsys):
+    before = (whole_run / "config.gin").read_text(encoding="utf-8")
+    assert train(whole_run, 40, "--gin.EncoderConfig.width=64") == 2
+    error = capsys.readouterr().err
+    assert "EncoderConfig.width: 32 there, 64 now" in error
+    assert error.count("\n") == 1
+    assert (whole_run / "config.gin").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--gin.TRAIN_STPES=5", "did you mean TRAIN_STEPS?"),
+        ("--gin.MIXTURE='embedded_catalog_mln'", "did you mean embedded_catalog_mlm"),
+        ("--gin.MIXTURE='products_mlm'", "has no vocabulary of its own"),
+        ("--gin.TASK_MODULES=('my_tasks_that_are_not_there',)", "no Python module 'my_tasks_that_are_not_there'"),
+        ("--gin.VOCABULARY='absent.model'", "cannot read the vocabulary absent.model"),
+        ("--gin.EncoderConfig.vocab_size=1000", "EncoderConfig.vocab_size = 1000 rows"),
+        ("--gin.MeshConfig.data=3", "does not multiply to the 8 devices"),
+        ("--gin.BATCH_SIZE=12", "batch of 12 examples is not divisible by 8"),
+        ("--gin.EncoderConfig.max_length=32", "DataConfig.length = 64 is over the model's maximum"),
+        ("--gin.EncoderConfig.heads=5", "does not split into 5 heads"),
+        ("--gin.RUN_DIR=''", "no run directory"),
+        ("--gin.RUN_DIR='/dev/null/run'", "cannot write the run directory"),
+    ],
+)
+def test_what_cannot_run_stops_at_once_with_one_line(tmp_path, capsys, flag, message):
+    assert train(tmp_path / "run", 4, flag) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("m5jax: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_tensor_parallel_batch_that_the_mesh_divides(tmp_path):
+    mesh = ["--gin_file=gin_configs/meshes/data2_fsdp2_tensor2.gin", "--gin.BATCH_SIZE=4"]
+    assert train(tmp_path / "run", 2, *mesh) == 0
+
+
+def test_commands_on_what_is_no_run(tmp_path, capsys):
+    for command in ("evaluate", "embed --input=x.jsonl --output=y.parquet"):
+        name, *flags = command.split()
+        assert main([name, f"--run={tmp_path}", *flags]) == 2
+        assert "is no run directory" in capsys.readouterr().err
+
+
+def test_unknown_task_to_show(capsys):
+    assert main(["tasks", "show", "embedded_catalog_mln"]) == 2
+    assert "did you mean embedded_catalog_mlm" in capsys.readouterr().err
+
+
+def test_help_of_every_command_says_how(capsys):
+    for command in ("train", "evaluate", "embed", "search", "tasks", "vocabulary"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert f"  m5jax {command}" in capsys.readouterr().out
