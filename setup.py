@@ -30,7 +30,15 @@ DATA = [
     "tensorflow-text>=2.21,<2.22",
     "zstandard>=0.23",
 ]
-TESTING = ["beartype>=0.22", "hypothesis>=6.100", "pandas>=2.2", "pytest>=8", "pytest-xdist>=3.6", "scikit-learn>=1.6", "scipy>=1.14"]
+TESTING = [
+    "beartype>=0.22",
+    "hypothesis>=6.100",
+    "pandas>=2.2",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "scikit-learn>=1.6",
+    "scipy>=1.14",
+]
 LINTING = ["mypy>=1.15", "ruff>=0.12", "types-tqdm"]
 EXTRAS = {
     "gpu": ["jax[cuda13]"],

@@ -4,8 +4,9 @@ Registration reads no data. A corpus is ingested, and the run's vocabulary looke
 """
 
 import functools
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 from m5jax.data.seqio_vocabulary import RunVocabulary
 from m5jax.data.serialize import serialize_product, serialize_text
 from m5jax.data.vocabulary import train_vocabulary
+from m5jax.data.vocabulary_from_files import corpus_texts
 from m5jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -157,16 +159,11 @@ def embedded_catalog_vocabulary() -> Path:
         UserError: the cache directory cannot be written.
     """
     corpus = embedded_catalog_corpus()
-    path = corpus.directory / f"vocabulary_{EMBEDDED_CATALOG_VOCABULARY_SIZE}.model"
+    texts = {language: list(corpus_texts(corpus, language, "train")) for language in corpus.languages}
+    # Of the texts and not the records, so that a change of the serialized form is followed by a new vocabulary.
+    fingerprint = hashlib.blake2b(repr(texts).encode("utf-8"), digest_size=6).hexdigest()
+    path = corpus.directory / f"vocabulary-{EMBEDDED_CATALOG_VOCABULARY_SIZE}-{fingerprint}.model"
     if not path.is_file():
-        texts = {language: _serialized(corpus, language) for language in corpus.languages}
-        counts = {language: corpus.count(language, "train") for language in corpus.languages}
+        counts = {language: len(lines) for language, lines in texts.items()}
         train_vocabulary(texts, counts, size=EMBEDDED_CATALOG_VOCABULARY_SIZE, output=path)
     return path
-
-
-def _serialized(corpus: Corpus, language: str) -> Iterator[str]:
-    for path in corpus.files(language, "train"):
-        with path.open("rb") as lines:
-            for line in lines:
-                yield serialize_line(corpus.kind, line)

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from m5jax.models.layers import normal_parameter
+from m5jax.models.layers import linear, normal_parameter
 from partitioning import constrain
 
 Rotation = tuple[Float[Array, "batch length half"], Float[Array, "batch length half"]]
@@ -65,9 +65,8 @@ class SelfAttention(nnx.Module):
         self, x: Float[Array, "batch length embed"], rotation: Rotation, mask: Bool[Array, "batch 1 length length"]
     ) -> Float[Array, "batch length embed"]:
         query, key, value = (
-            constrain(jnp.einsum("ble,ehd->blhd", x, kernel[...].astype(self.dtype)), "batch", "length", "heads", "head_dim")
+            constrain(linear(x, kernel[...], self.dtype), "batch", "length", "heads", "head_dim")
             for kernel in (self.query, self.key, self.value)
         )
         attended = dot_product_attention(rotate(query, rotation), rotate(key, rotation), value, mask)
-        projected = jnp.einsum("blhd,hde->ble", attended, self.output[...].astype(self.dtype))
-        return checkpoint_name(projected, "attention_output")
+        return checkpoint_name(linear(attended, self.output[...], self.dtype, contracted=2), "attention_output")

@@ -1,11 +1,10 @@
 """What sits on top of an encoder: the masked-LM head, and pooling into one embedding a sequence."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from m5jax.models.layers import LayerNorm, normal_parameter
+from m5jax.models.layers import LayerNorm, gelu, linear, normal_parameter
 from partitioning import constrain
 
 POOLINGS = ("mean", "first")
@@ -23,10 +22,10 @@ class MaskedLanguageModelHead(nnx.Module):
         self, hidden: Float[Array, "batch budget embed"], embedding: Float[Array, "vocab embed"]
     ) -> Float[Array, "batch budget vocab"]:
         """Returns float32 logits."""
-        transformed = self.norm(jax.nn.gelu(hidden @ self.dense[...].astype(self.dtype), approximate=False))
-        logits = jnp.einsum(
-            "bpe,ve->bpv", transformed, embedding.astype(self.dtype), preferred_element_type=jnp.float32
-        )
+        transformed = self.norm(gelu(linear(hidden, self.dense[...], self.dtype)))
+        flat = transformed.reshape(-1, transformed.shape[-1])  # as in `linear`
+        logits = jnp.matmul(flat, embedding.astype(self.dtype).T, preferred_element_type=jnp.float32)
+        logits = logits.reshape(*hidden.shape[:2], -1)
         return constrain(logits, "batch", None, "vocab")
 
 

@@ -30,10 +30,13 @@ class MaskedLanguageModel:
     ) -> tuple[Sums, dict[str, Sums]]:
         hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key)
         logits = module.masked_lm_logits(hidden, batch["masked_positions"])
-        loss, normalizer = cross_entropy(logits, batch["targets"])
+        chosen = target_logits(logits, batch["targets"])
+        normalizer = jax.nn.logsumexp(logits, axis=-1)
+        loss = normalizer - chosen
         weights = batch["loss_weights"]
         weight = jnp.sum(weights)
-        correct = (jnp.argmax(logits, axis=-1) == batch["targets"]).astype(jnp.float32)
+        # Not by argmax, which XLA's CPU backend does not vectorize. An exact tie for the highest logit counts as correct.
+        correct = (chosen == jnp.max(logits, axis=-1)).astype(jnp.float32)
         metrics = {
             "loss": Sums(jnp.sum(loss * weights), weight),
             "accuracy": Sums(jnp.sum(correct * weights), weight),
@@ -42,10 +45,8 @@ class MaskedLanguageModel:
         return Sums(jnp.sum(objective * weights), weight), metrics
 
 
-def cross_entropy(
+def target_logits(
     logits: Float[Array, "batch budget vocab"], targets: Int[Array, "batch budget"]
-) -> tuple[Float[Array, "batch budget"], Float[Array, "batch budget"]]:
-    """Returns the negative log likelihood of each target and the log normalizer, in nats."""
-    normalizer = jax.nn.logsumexp(logits, axis=-1)
-    likelihood = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return normalizer - likelihood, normalizer
+) -> Float[Array, "batch budget"]:
+    """Returns the logit of each target."""
+    return jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]

@@ -134,7 +134,6 @@ class Checkpoints:
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=(keep or KeepPolicy()).to_orbax(),
-                    read_only=keep is None,
                     create=False,
                     cleanup_tmp_directories=keep is not None,
                 ),

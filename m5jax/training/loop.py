@@ -234,8 +234,9 @@ class _Loop:
 
 
 def _check_finite(step: int, metrics: Mapping[str, float]) -> None:
-    """Raises UserError for means that are not finite; a bad update follows from the loss or its gradient's norm."""
-    for name, value in metrics.items():
+    """Raises UserError if the loss or its gradient is not finite, and the parameters with it."""
+    for name in ("loss", "gradient_norm"):
+        value = metrics.get(name, 0.0)
         if not math.isfinite(value):
             raise UserError(
                 f"the {name.replace('_', ' ')} is {value} at step {step}; "

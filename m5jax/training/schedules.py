@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import optax
 
 from m5jax.errors import UserError
@@ -25,8 +26,8 @@ class InverseSquareRoot:
 
     def make(self) -> optax.Schedule:
         def decay(step: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
-            # `step` counts from the end of the warm-up here.
-            return self.peak * (self.warmup_steps / (step + self.warmup_steps)) ** 0.5
+            # `step` counts from the end of the warm-up here; before it, what this returns is not used.
+            return self.peak * (self.warmup_steps / (jnp.maximum(step, 0) + self.warmup_steps)) ** 0.5
 
         warmup = optax.linear_schedule(0.0, self.peak, self.warmup_steps)
         return optax.join_schedules([warmup, decay], [self.warmup_steps])

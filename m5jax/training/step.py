@@ -11,16 +11,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Batch, Objective, Sums
 from m5jax.training.state import TrainState
-from partitioning import BATCH_AXES
+from partitioning import batch_sharding
 
 Metrics = dict[str, Sums]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 EvaluationStep = Callable[[Parameters, Batch], Metrics]
-
-
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the layout of every batch array: rows split over `data` and `fsdp`."""
-    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def make_train_step(

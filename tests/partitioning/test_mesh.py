@@ -38,7 +38,9 @@ def test_the_open_axis_takes_the_rest(sizes: list[int], devices: int) -> None:
             resolve_sizes(MeshConfig(*sizes), devices)
 
 
-@pytest.mark.parametrize("config", [MeshConfig(2, 2, 1), MeshConfig(3, -1, 1), MeshConfig(16, -1, 1), MeshConfig(4, 4, 4)])
+@pytest.mark.parametrize(
+    "config", [MeshConfig(2, 2, 1), MeshConfig(3, -1, 1), MeshConfig(16, -1, 1), MeshConfig(4, 4, 4)]
+)
 def test_a_mesh_that_does_not_multiply_to_the_devices_is_refused(config: MeshConfig) -> None:
     with pytest.raises(PartitioningError, match=r"mesh data=.* does not multiply to the 8 devices there are"):
         make_mesh(config)

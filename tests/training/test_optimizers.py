@@ -11,7 +11,12 @@ from m5jax.training.schedules import InverseSquareRoot
 from m5jax.training.state import abstract_state
 from tests.training.tiny import eight_devices, encoder
 
-AXES = {"kernel": ("layers", "embed", "mlp"), "scale": ("layers", "embed"), "embedding": ("vocab", "embed"), "norm": ("embed",)}
+AXES = {
+    "kernel": ("layers", "embed", "mlp"),
+    "scale": ("layers", "embed"),
+    "embedding": ("vocab", "embed"),
+    "norm": ("embed",),
+}
 SHAPES = {"kernel": (2, 4, 3), "scale": (2, 4), "embedding": (5, 4), "norm": (4,)}
 SCHEDULE = InverseSquareRoot(peak=0.1, warmup_steps=2)
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from m5jax.models import EncoderConfig, FunctionalModel
 from m5jax.objectives import MaskedLanguageModel
-from m5jax.training.loop import Training, TrainerConfig
+from m5jax.training.loop import TrainerConfig, Training
 from m5jax.training.optimizers import AdamW, Optimizer
 from m5jax.training.schedules import InverseSquareRoot
 from m5jax.training.state import TrainState, abstract_state, init_state
@@ -113,5 +113,5 @@ def assert_same(left: Any, right: Any) -> None:
     left, right = jax.device_get((left, right))
     assert jax.tree.structure(left) == jax.tree.structure(right)
     for (path, a), b in zip(jax.tree_util.tree_flatten_with_path(left)[0], jax.tree.leaves(right), strict=True):
-        assert a.dtype == b.dtype
+        assert np.asarray(a).dtype == np.asarray(b).dtype
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))

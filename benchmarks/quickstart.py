@@ -1,0 +1,54 @@
+"""The quickstart from outside: seconds of the whole command, and its gain over the unigram baseline, for several seeds.
+
+    python benchmarks/quickstart.py --seeds=3
+
+prints a table and writes benchmarks/results/quickstart.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from environment import describe_environment
+
+from m5jax.evaluation.tables import format_table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+QUICKSTART = "gin_configs/experiments/quickstart.gin"
+
+
+def train(run_dir: Path, seed: int) -> dict[str, object]:
+    """Returns seconds and the final figures per language of one run."""
+    flags = [f"--gin.RUN_DIR='{run_dir}'", f"--gin.TrainerConfig.seed={seed}", f"--gin.DataConfig.seed={seed}"]
+    command = [sys.executable, "-m", "m5jax.cli.main", "train", f"--gin_file={QUICKSTART}", *flags]
+    started = time.perf_counter()
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    kept = {key: summary[key] for key in ("languages", "tokens_per_second", "steps")}
+    return {"seed": seed, "seconds": seconds, **kept}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="runs, with seeds 0, 1, ... (default: %(default)s)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        runs = [train(Path(directory) / str(seed), seed) for seed in range(arguments.seeds)]
+    result = REPOSITORY / "benchmarks" / "results" / "quickstart.json"
+    result.write_text(json.dumps({**describe_environment(), "runs": runs}, indent=2) + "\n", encoding="utf-8")
+    rows = [
+        [str(run["seed"]), f"{run['seconds']:.0f}", language, f"{figures['accuracy']:.1%}"]
+        + [f"{figures['unigram_accuracy']:.1%}", f"{100 * (figures['accuracy'] - figures['unigram_accuracy']):+.1f}"]
+        for run in runs
+        for language, figures in run["languages"].items()  # type: ignore[attr-defined]
+    ]
+    print(format_table(("seed", "seconds", "language", "accuracy", "unigram", "gain"), rows, ("right",) * 6))
+
+
+if __name__ == "__main__":
+    main()

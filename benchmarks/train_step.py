@@ -1,0 +1,273 @@
+"""Speed of the masked-LM train step alone and of the whole training loop, in tokens a second.
+
+    python benchmarks/train_step.py
+    python benchmarks/train_step.py --huggingface        # beside PyTorch; needs pip install 'm5jax[huggingface]'
+
+Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is compared
+runs in turn, step by step, so that a change of the machine's load hits all alike; a ratio is the median over such pairs.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that an accelerator node needs no installation
+
+import jax
+import numpy as np
+
+from benchmarks.environment import environment, usable_cores
+from m5jax.data.packing import masked_budget
+from m5jax.models import EncoderConfig, FunctionalModel
+from m5jax.objectives import MaskedLanguageModel
+from m5jax.training.loop import Batches, TrainerConfig, Training, train
+from m5jax.training.optimizers import AdamW
+from m5jax.training.schedules import Cosine
+from m5jax.training.state import TrainState, abstract_state, init_state
+from m5jax.training.step import jit_train_step, make_train_step
+from partitioning import MeshConfig, batch_sharding, make_mesh, peak_flops
+
+MASKING_RATE = 0.15
+MASK, FIRST_TEXT_ID = 3, 400
+LOG_EVERY = 10
+MIXTURE = "embedded_catalog_mlm"
+BASE = {"vocab_size": 32_000, "width": 768, "layers": 12, "heads": 12, "mlp_hidden": 1152}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What is timed: an encoder and the rows of a batch."""
+
+    config: EncoderConfig
+    batch_size: int
+    length: int
+
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.length
+
+    @property
+    def flops_per_token(self) -> float:
+        return self.config.flops_per_token(self.length, masked_budget(self.length, MASKING_RATE) / self.length)
+
+
+SIZES = {
+    "quickstart": Size(EncoderConfig(vocab_size=8192, width=128, layers=4, heads=4, mlp_hidden=256), 32, 128),
+    "base-128": Size(EncoderConfig(**BASE), 8, 128),
+    "base-512": Size(EncoderConfig(**BASE), 8, 512),
+}
+OPTIMIZER = AdamW(Cosine(peak=1e-4, warmup_steps=10, total_steps=100_000))
+
+
+def random_batch(size: Size, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns full rows of random tokens, of which exactly the masking rate is predicted."""
+    rows, length = size.batch_size, size.length
+    budget, predicted = masked_budget(length, MASKING_RATE), round(length * MASKING_RATE)
+    tokens = random.integers(FIRST_TEXT_ID, size.config.vocab_size, (rows, length), dtype=np.int32)
+    places = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+    masked = np.zeros((rows, budget), np.int32)
+    masked[:, :predicted] = np.sort(random.permuted(places, axis=1)[:, :predicted], axis=1)
+    weights = np.tile((np.arange(budget) < predicted).astype(np.float32), (rows, 1))
+    inputs = tokens.copy()
+    np.put_along_axis(inputs, masked[:, :predicted], MASK, axis=1)
+    return {
+        "inputs": inputs,
+        "segment_ids": np.ones_like(tokens),
+        "positions": places,
+        "masked_positions": masked,
+        "targets": (np.take_along_axis(tokens, masked, axis=1) * weights).astype(np.int32),
+        "loss_weights": weights,
+    }
+
+
+def make_step(size: Size, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+    """Returns a function that takes one compiled step, waits for it and returns the loss."""
+    model, mesh = FunctionalModel.from_config(size.config), make_mesh(MeshConfig())
+    transformation = OPTIMIZER.make(model.logical_axes)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, transformation, mesh))
+
+    def init(key: jax.Array) -> TrainState:
+        return init_state(model, transformation, key)
+
+    with jax.set_mesh(mesh):
+        state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+        arrays = jax.device_put(batch, batch_sharding(mesh))
+        step = jit_train_step(make_train_step(model, MaskedLanguageModel(), transformation), shardings, mesh)
+        compiled = step.lower(state, arrays).compile()
+    kept = [state]
+
+    def take() -> float:
+        kept[0], metrics = compiled(kept[0], arrays)
+        return float(metrics["loss"].total / metrics["loss"].weight)
+
+    return take
+
+
+def time_in_turn(steps: dict[str, Callable[[], float]], repetitions: int) -> dict[str, np.ndarray]:
+    """Returns the seconds of each of `repetitions` steps, after two that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for repetition in range(repetitions + 2):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if repetition >= 2:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+class InMemoryBatches:
+    """The same batches over and over."""
+
+    def __init__(self, size: Size):
+        random = np.random.default_rng(0)
+        self._batches = [random_batch(size, random) for _ in range(8)]
+        self._index = 0
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        self._index += 1
+        return self._batches[self._index % len(self._batches)]
+
+    def save(self, directory: Path) -> None:
+        (directory / "index").write_text(str(self._index))
+
+    def restore(self, directory: Path) -> None:
+        self._index = int((directory / "index").read_text())
+
+
+def live_batches(size: Size) -> Batches:
+    """Returns the batches a quickstart trains on: read, tokenized, masked and packed as it goes."""
+    import tasks  # noqa: F401  registers the tasks
+    from m5jax.data.default_vocabulary import default_vocabulary
+    from m5jax.data.pipeline import training_batches
+    from m5jax.data.vocabulary import set_current_vocabulary
+
+    set_current_vocabulary(default_vocabulary(MIXTURE))
+    return training_batches(MIXTURE, length=size.length, batch_size=size.batch_size, seed=0)
+
+
+def time_loop(size: Size, batches: Batches, intervals: int) -> float:
+    """Returns the tokens a second of `train`: median of its logged intervals, first of them left out."""
+    with tempfile.TemporaryDirectory() as directory:
+        run_dir = Path(directory)
+        train(
+            Training(
+                run_dir=run_dir,
+                model=FunctionalModel.from_config(size.config),
+                objective=MaskedLanguageModel(),
+                optimizer=OPTIMIZER,
+                mesh=make_mesh(MeshConfig()),
+                config=TrainerConfig(steps=LOG_EVERY * (intervals + 1), log_every=LOG_EVERY),
+                batches=batches,
+                batch_size=size.batch_size,
+                evaluate=lambda parameters: {},
+                flops_per_token=size.flops_per_token,
+            )
+        )
+        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    speeds = [line["speed/tokens_per_second"] for line in lines if "speed/tokens_per_second" in line]
+    return float(np.median(speeds[1:]))
+
+
+def measure(name: str, size: Size, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns and prints all figures of one size."""
+    batch = random_batch(size, np.random.default_rng(0))
+    steps = {"m5jax step": make_step(size, batch)}
+    if arguments.huggingface:
+        from benchmarks import huggingface_step
+
+        threads = usable_cores()
+        steps["Hugging Face"] = huggingface_step.make_step(size.config, batch, threads, tuned=False)
+        steps["Hugging Face tuned"] = huggingface_step.make_step(size.config, batch, threads, tuned=True)
+    print(f"\n{name}: batch {size.batch_size} x {size.length}, {size.flops_per_token / 1e6:,.0f} MFLOP a token")
+    seconds = time_in_turn(steps, arguments.steps)
+    own = seconds["m5jax step"]
+    rows = [_row(step, size, values, values / own) for step, values in seconds.items()]
+    rows += _loop_rows(name, size, steps["m5jax step"], arguments)
+    return {"size": dataclasses.asdict(size), "flops_per_token": size.flops_per_token, "rows": rows}
+
+
+def _loop_rows(name: str, size: Size, step: Callable[[], float], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Times the loop between two blocks of as many steps alone."""
+    if not arguments.loop_intervals:
+        return []
+    if importlib.util.find_spec("tensorboardX") is None:
+        print("the loop is left out: it logs through tensorboardX, which is not installed")
+        return []
+    sources: dict[str, Callable[[], Batches]] = {"m5jax loop": lambda: InMemoryBatches(size)}
+    if name == "quickstart" and importlib.util.find_spec("seqio") is not None:
+        sources["m5jax loop, live input"] = lambda: live_batches(size)
+    rows = []
+    repetitions = max(LOG_EVERY * arguments.loop_intervals // 2, 1)
+    for source, make in sources.items():
+        batches = make()
+        before = time_in_turn({"": step}, repetitions)[""]
+        speed = time_loop(size, batches, arguments.loop_intervals)
+        after = time_in_turn({"": step}, repetitions)[""]
+        alone = np.concatenate([before, after])
+        rows.append(_row(source, size, np.array([size.tokens / speed]), np.array([size.tokens / speed]) / np.median(alone)))
+    return rows
+
+
+def _row(name: str, size: Size, seconds: np.ndarray, ratios: np.ndarray) -> dict[str, Any]:
+    """Returns and prints one line: speed, quartiles of the step time, and time relative to m5jax's step alone."""
+    speed = size.tokens / float(np.median(seconds))
+    low, high = (float(np.quantile(seconds, share)) for share in (0.25, 0.75))
+    ratio, peak = float(np.median(ratios)), peak_flops(jax.devices()[0])
+    achieved = speed * size.flops_per_token
+    share = achieved / (peak * jax.device_count()) if peak else None
+    print(
+        f"  {name:<24}{speed:>12,.0f} tokens/s  {1e3 * low:>9,.1f} to {1e3 * high:>9,.1f} ms  x{ratio:<6.3f}"
+        f"{achieved / 1e9:>10,.0f} GFLOP/s" + (f"  {share:.1%} of peak" if share else ""),
+        flush=True,
+    )
+    return {
+        "name": name,
+        "tokens_per_second": speed,
+        "seconds_quartiles": [low, high],
+        "time_relative_to_step": ratio,
+        "ratio_quartiles": [float(np.quantile(ratios, 0.25)), float(np.quantile(ratios, 0.75))],
+        "flops_per_second": achieved,
+        "share_of_peak": share,
+        "repetitions": len(seconds),
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
+    parser.add_argument("--batch_size", type=int, help="rows a batch, instead of the size's own")
+    parser.add_argument("--steps", type=int, default=10, help="steps timed of each kind (%(default)s)")
+    parser.add_argument("--loop_intervals", type=int, default=3, help=f"{LOG_EVERY} steps each; 0: no loop (%(default)s)")
+    parser.add_argument("--huggingface", action="store_true", help="compare with ModernBERT on PyTorch")
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("results") / "train_step.json", help="JSON to write"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    described = environment() | {"device": jax.devices()[0].device_kind, "devices": jax.device_count()}
+    results = {}
+    for name in arguments.sizes:
+        size = SIZES[name]
+        if arguments.batch_size:
+            size = dataclasses.replace(size, batch_size=arguments.batch_size)
+        results[name] = measure(name, size, arguments)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps({"environment": described, "results": results}, indent=2) + "\n")
+    print(f"\nwritten to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m5jax.models.attention import dot_product_attention, rotary_angles, rotate, segment_mask
+
+
+def naive_attention(query, key, value, mask):
+    """One query of one head at a time."""
+    batch, length, heads, head_dim = query.shape
+    output = np.zeros_like(value)
+    for b, h, q in np.ndindex(batch, heads, length):
+        allowed = np.flatnonzero(mask[b, 0, q])
+        scores = key[b, allowed, h] @ query[b, q, h] / np.sqrt(head_dim)
+        weights = np.exp(scores - scores.max())
+        output[b, q, h] = weights @ value[b, allowed, h] / weights.sum()
+    return output
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(1, 3), st.integers(1, 9), st.integers(1, 3), st.sampled_from([2, 4, 6]), st.integers(0, 2**32 - 1)
+)
+def test_attention_equals_the_naive_one(batch, length, heads, head_dim, seed):
+    random = np.random.default_rng(seed)
+    query, key, value = (random.normal(size=(batch, length, heads, head_dim)).astype(np.float32) for _ in range(3))
+    segment_ids = random.integers(0, 3, (batch, length), dtype=np.int32)
+    mask = np.asarray(segment_mask(jnp.asarray(segment_ids)))
+    np.testing.assert_array_equal(mask[:, 0], segment_ids[:, :, None] == segment_ids[:, None, :])
+    attended = dot_product_attention(*(jnp.asarray(x) for x in (query, key, value, mask)))
+    np.testing.assert_allclose(attended, naive_attention(query, key, value, mask), atol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 12), st.sampled_from([2, 4, 8]), st.sampled_from([100.0, 10_000.0]))
+def test_rotation_is_a_complex_product(length, head_dim, theta):
+    x = np.random.default_rng(length).normal(size=(1, length, 2, head_dim)).astype(np.float32)
+    positions = np.arange(length, dtype=np.int32)[None]
+    rotated = rotate(jnp.asarray(x), rotary_angles(jnp.asarray(positions), head_dim, theta))
+    half = head_dim // 2
+    angles = np.arange(length)[:, None] * theta ** (-np.arange(half) / half)
+    expected = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angles)[None, :, None, :]
+    np.testing.assert_allclose(rotated, np.concatenate([expected.real, expected.imag], -1), atol=1e-5)
+
+
+def test_rotated_products_depend_on_the_distance_only():
+    query, key = (jax.random.normal(jax.random.key(seed), (1, 1, 1, 8)) for seed in (0, 1))
+
+    def product(query_position: int, key_position: int) -> float:
+        angles = [rotary_angles(jnp.array([[position]]), 8, 100.0) for position in (query_position, key_position)]
+        return float(jnp.sum(rotate(query, angles[0]) * rotate(key, angles[1])))
+
+    assert product(3, 1) == pytest.approx(product(9, 7), abs=1e-5)
+    assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-2)

@@ -1,0 +1,171 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import m5jax.models.encoder
+from m5jax.errors import UserError
+from m5jax.models import EncoderConfig, FunctionalModel
+from m5jax.models.stack import scan_layers
+from tests.models.tiny import VOCAB, encoder, row_of, segments_of
+
+LENGTH = 24
+
+
+@functools.cache
+def hidden_states():
+    model, parameters = encoder()
+    return jax.jit(lambda *row: model.bind(parameters)(*row))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=3), st.integers(0, 1000))
+def test_a_packed_segment_gets_what_it_gets_alone(lengths, seed):
+    segments = segments_of(lengths, seed)
+    packed = hidden_states()(*row_of(segments, LENGTH))[0]
+    start = 0
+    for tokens in segments:
+        alone = hidden_states()(*row_of([tokens], LENGTH))[0]
+        np.testing.assert_allclose(packed[start : start + len(tokens)], alone[: len(tokens)], atol=1e-5)
+        start += len(tokens)
+
+
+def test_a_packed_segment_gives_the_gradients_it_gives_alone():
+    model, parameters = encoder()
+    segments = segments_of([7, 4, 9])
+
+    @jax.jit
+    @jax.grad
+    def gradient(parameters, row, real):
+        return jnp.sum(jnp.sin(model.bind(parameters)(*row)) * real[..., None])
+
+    def of(segments):
+        row = row_of(segments, LENGTH)
+        return gradient(parameters, row, row[1] > 0)
+
+    alone = [of([tokens]) for tokens in segments]
+    total = jax.tree.map(lambda *leaves: sum(leaves), *alone)
+    for packed, summed in zip(jax.tree.leaves(of(segments)), jax.tree.leaves(total), strict=True):
+        np.testing.assert_allclose(packed, summed, atol=1e-5)
+
+
+def test_padding_has_no_influence():
+    row = row_of(segments_of([6, 5]), LENGTH)
+    inputs, segment_ids, positions = (np.array(x) for x in row)
+    inputs[segment_ids == 0], positions[segment_ids == 0] = 17, 3
+    expected, other = hidden_states()(*row), hidden_states()(inputs, segment_ids, positions)
+    np.testing.assert_array_equal(other[0, :11], expected[0, :11])
+    shorter = hidden_states()(*row_of(segments_of([6, 5]), 11))
+    np.testing.assert_allclose(shorter[0], expected[0, :11], atol=1e-5)
+
+
+def test_logits_at_masked_positions_are_the_full_logits_gathered():
+    model, parameters = encoder()
+    hidden = hidden_states()(*row_of(segments_of([8, 6]), LENGTH))
+    masked = jnp.array([[0, 3, 9, 13, 0]])
+    logits_at = jax.jit(lambda positions: model.bind(parameters).masked_lm_logits(hidden, positions))
+    everywhere, logits = logits_at(jnp.arange(LENGTH)[None]), logits_at(masked)
+    assert logits.dtype == jnp.float32
+    assert logits.shape == (1, 5, VOCAB)
+    np.testing.assert_allclose(logits[0], everywhere[0, masked[0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_embed_pools_the_states_of_each_row(pooling):
+    model, parameters = encoder(pooling=pooling)
+    tokens = segments_of([9, 4])
+    rows = [row_of([one], LENGTH) for one in tokens]
+    inputs, segment_ids = (jnp.concatenate([row[index] for row in rows]) for index in (0, 1))
+    embeddings = jax.jit(lambda *arguments: model.bind(parameters).embed(*arguments))(inputs, segment_ids)
+    for embedding, row, one in zip(embeddings, rows, tokens, strict=True):
+        states = np.asarray(hidden_states()(*row))[0, : len(one)]
+        np.testing.assert_allclose(embedding, states.mean(0) if pooling == "mean" else states[0], atol=1e-5)
+
+
+def test_dropout_differs_in_every_place_and_layer(monkeypatch):
+    keys = []
+    original = m5jax.models.encoder.dropout
+
+    def recording(x, rate, key):
+        jax.debug.callback(lambda data: keys.append(tuple(np.asarray(data).tolist())), jax.random.key_data(key))
+        return original(x, rate, key)
+
+    monkeypatch.setattr(m5jax.models.encoder, "dropout", recording)
+    model, parameters = encoder(dropout_rate=0.3)
+    states = jax.jit(lambda *arguments: model.bind(parameters)(*arguments))
+    jax.block_until_ready(states(*row_of(segments_of([6]), LENGTH), jax.random.key(0)))
+    jax.effects_barrier()
+    assert len(keys) == len(set(keys)) == 1 + 2 * model.config.layers
+
+
+def test_dropout_follows_its_key_and_is_off_without():
+    model, parameters = encoder(dropout_rate=0.3)
+    states, row = jax.jit(lambda *arguments: model.bind(parameters)(*arguments)), row_of(segments_of([6]), LENGTH)
+    first, again, other = (states(*row, jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    np.testing.assert_allclose(states(*row), hidden_states()(*row), atol=1e-6)
+
+
+def test_half_precision_stays_near_single():
+    model, parameters = encoder(dtype="bfloat16")
+    row = row_of(segments_of([12]), LENGTH)
+    hidden = jax.jit(lambda *arguments: model.bind(parameters)(*arguments))(*row)
+    assert hidden.dtype == jnp.bfloat16
+    np.testing.assert_allclose(hidden.astype(jnp.float32), hidden_states()(*row), atol=0.1)
+
+
+def test_freshly_drawn_states_keep_their_scale_in_depth():
+    config = EncoderConfig(vocab_size=512, width=64, layers=24, heads=4, mlp_hidden=96)
+    model = FunctionalModel.from_config(config)
+    parameters = jax.jit(model.init)(jax.random.key(0))
+    residual = parameters["layers"]["attention"]["output"]
+    assert float(jnp.std(residual)) == pytest.approx((2 * 24 * 64) ** -0.5, rel=0.05)
+    assert float(jnp.std(parameters["embedding"])) == pytest.approx(64**-0.5, rel=0.05)
+    everywhere = jnp.tile(jnp.arange(64), (8, 1))
+
+    @jax.jit
+    def logits(parameters, inputs):
+        module = model.bind(parameters)
+        return module.masked_lm_logits(module(inputs, jnp.ones_like(inputs), everywhere), everywhere)
+
+    inputs = jax.random.randint(jax.random.key(1), (8, 64), 4, 512)
+    assert float(jnp.std(logits(parameters, inputs))) == pytest.approx(1.0, abs=0.2)  # so that the first loss is near log(vocabulary)
+
+
+def test_flops_per_token_is_what_xla_counts(monkeypatch):
+    # A scanned body is counted once, hence unrolled; norms, GELU and softmax are the rest of XLA's count.
+    monkeypatch.setattr(m5jax.models.encoder, "scan_layers", functools.partial(scan_layers, unroll=True))
+    config = EncoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, mlp_hidden=768)
+    model = FunctionalModel.from_config(config)
+    tokens = jax.ShapeDtypeStruct((4, 256), jnp.int32)
+    masked = jax.ShapeDtypeStruct((4, 44), jnp.int32)
+
+    def loss(parameters, inputs, masked):
+        module = model.bind(parameters)
+        return jnp.sum(module.masked_lm_logits(module(inputs, inputs, inputs), masked))
+
+    counted = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, tokens, masked).cost_analysis()["flops"]
+    stated = config.flops_per_token(256, 44 / 256) * 4 * 256
+    assert 0.97 < stated / counted < 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": 0}, "layers = 0"),
+        ({"width": 15}, "does not split into 2 heads"),
+        ({"width": 6}, "does not split into 2 heads of an even size"),
+        ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
+        ({"pooling": "maen"}, "did you mean mean"),
+        ({"remat": "some"}, "allowed: dots, full, none, outputs"),
+        ({"dtype": "float16"}, "did you mean"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes, message):
+    with pytest.raises(UserError, match=message):
+        encoder(**changes)

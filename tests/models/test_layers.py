@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy.special import erf
+
+from m5jax.models.layers import GatedMlp, LayerNorm, dropout, normal_parameter
+
+
+def test_layer_norm_equals_numpy():
+    x = np.random.default_rng(0).normal(3.0, 2.0, (4, 5, 8)).astype(np.float32)
+    norm = LayerNorm(8, 1e-5)
+    norm.scale[...] = jnp.arange(8.0)
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * np.arange(8.0)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=1e-4)
+
+
+def test_layer_norm_of_half_precision_is_computed_in_single():
+    x = jnp.full((1, 256), 300.0, jnp.bfloat16).at[0, 0].add(2.0)
+    normed = LayerNorm(256, 1e-5)(x)
+    assert normed.dtype == jnp.bfloat16
+    single = LayerNorm(256, 1e-5)(x.astype(jnp.float32))
+    np.testing.assert_allclose(normed.astype(jnp.float32), single, rtol=1e-2, atol=1e-2)
+
+
+def test_gated_mlp_equals_numpy():
+    mlp = GatedMlp(6, 10, 0.1, jnp.dtype("float32"), nnx.Rngs(params=0))
+    x = np.random.default_rng(0).normal(size=(2, 3, 6)).astype(np.float32)
+    up, gate, down = (np.asarray(kernel[...]) for kernel in (mlp.up, mlp.gate, mlp.down))
+    hidden = x @ up
+    expected = (0.5 * hidden * (1 + erf(hidden / np.sqrt(2))) * (x @ gate)) @ down
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), expected, atol=1e-5)
+
+
+def test_parameters_have_the_stated_deviation_and_are_truncated_at_two():
+    parameter = normal_parameter(nnx.Rngs(params=0), (300, 200), ("embed", "mlp"), 0.02)[...]
+    assert parameter.dtype == jnp.float32
+    assert float(jnp.std(parameter)) == pytest.approx(0.02, rel=0.02)
+    assert float(jnp.mean(parameter)) == pytest.approx(0.0, abs=3e-4)
+    assert float(jnp.max(jnp.abs(parameter))) < 2 * 0.02 / 0.879
+
+
+def test_dropout_zeroes_its_rate_and_keeps_the_mean():
+    ones = jnp.ones((200, 200))
+    dropped = dropout(ones, 0.25, jax.random.key(0))
+    assert float(jnp.mean(dropped == 0)) == pytest.approx(0.25, abs=0.01)
+    assert float(jnp.mean(dropped)) == pytest.approx(1.0, abs=0.02)
+    assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
+
+
+def test_dropout_without_key_or_rate_changes_nothing():
+    ones = jnp.ones((3, 3))
+    assert dropout(ones, 0.5, None) is ones
+    assert dropout(ones, 0.0, jax.random.key(0)) is ones

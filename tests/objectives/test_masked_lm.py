@@ -1,0 +1,79 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, logsumexp
+
+from m5jax.errors import UserError
+from m5jax.objectives import MaskedLanguageModel
+
+
+class FixedLogits:
+    """Stands for a model: hands out given logits."""
+
+    def __init__(self, logits):
+        self.logits = jnp.asarray(logits)
+
+    def __call__(self, inputs, segment_ids, positions, dropout_key):
+        return jnp.zeros((*inputs.shape, 1))
+
+    def masked_lm_logits(self, hidden, masked_positions):
+        return self.logits
+
+
+def batch_of(targets, weights):
+    rows = jnp.zeros((len(targets), 4), jnp.int32)
+    return {
+        "inputs": rows,
+        "segment_ids": rows,
+        "positions": rows,
+        "masked_positions": jnp.zeros_like(targets),
+        "targets": jnp.asarray(targets),
+        "loss_weights": jnp.asarray(weights),
+    }
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(2, 9),
+    st.sampled_from([0.0, 0.1]),
+    st.integers(0, 2**32 - 1),
+)
+def test_loss_and_accuracy_equal_scipy(batch, budget, vocabulary, z_loss, seed):
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 3, (batch, budget, vocabulary)).astype(np.float32)
+    targets = random.integers(0, vocabulary, (batch, budget), dtype=np.int32)
+    weights = random.integers(0, 2, (batch, budget)).astype(np.float32)
+    losses = -np.take_along_axis(log_softmax(logits, axis=-1), targets[..., None], -1)[..., 0]
+
+    loss, metrics = MaskedLanguageModel(z_loss)(FixedLogits(logits), batch_of(targets, weights), None)
+
+    assert float(metrics["loss"].total) == pytest.approx((losses * weights).sum(), rel=1e-4, abs=1e-4)
+    penalty = z_loss * (logsumexp(logits, axis=-1) ** 2 * weights).sum()
+    assert float(loss.total) == pytest.approx((losses * weights).sum() + penalty, rel=1e-4, abs=1e-4)
+    assert float(metrics["accuracy"].total) == ((logits.argmax(-1) == targets) * weights).sum()
+    for sums in (loss, *metrics.values()):
+        assert float(sums.weight) == weights.sum()
+
+
+def test_gradient_is_probability_minus_target():
+    logits = np.random.default_rng(0).normal(size=(2, 3, 7)).astype(np.float32)
+    targets = np.array([[0, 1, 2], [3, 6, 6]], np.int32)
+    batch = batch_of(targets, np.ones((2, 3), np.float32))
+    gradient = jax.grad(lambda x: MaskedLanguageModel()(FixedLogits(x), batch, None)[0].total)(jnp.asarray(logits))
+    np.testing.assert_allclose(gradient, np.exp(log_softmax(logits, axis=-1)) - np.eye(7)[targets], atol=1e-5)
+
+
+def test_large_logits_do_not_overflow():
+    batch = batch_of(np.array([[1]], np.int32), np.ones((1, 1), np.float32))
+    loss, _ = MaskedLanguageModel()(FixedLogits([[[1e4, 0.0, -1e4]]]), batch, None)
+    assert float(loss.total) == pytest.approx(1e4)
+
+
+def test_a_negative_z_loss_is_refused():
+    with pytest.raises(UserError, match="z_loss = -1"):
+        MaskedLanguageModel(z_loss=-1.0)
