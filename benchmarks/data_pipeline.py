@@ -12,20 +12,20 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import seqio
 import tensorflow as tf
 
 import tasks  # noqa: F401  registers the tasks
+from benchmarks.environment import environment
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.feature_converters import MaskedLanguageModelFeatureConverter
 from m5jax.data.masking import DEFAULT_MASKING_RATE
@@ -218,12 +218,9 @@ def main() -> None:
         print_tables(new_speeds, new_fills)
         speeds += new_speeds
         fills += new_fills
-    libraries = ("seqio", "tensorflow", "tensorflow-text", "sentencepiece", "numpy")
     result = {
-        "command": shlex.join(["python", "benchmarks/data_pipeline.py", *sys.argv[1:]]),
+        "environment": environment(),
         "seed": arguments.seed,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in libraries}},
         "stages": [dataclasses.asdict(speed) for speed in speeds],
         "packing": [dataclasses.asdict(fill) for fill in fills],
     }

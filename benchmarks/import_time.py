@@ -7,15 +7,16 @@ The first process of each is not counted: it fills the file cache and writes byt
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "import_time.json"
 TARGET_SECONDS = 2.5  # for "m5jax, m5jax.training, m5jax.models"
@@ -44,9 +45,7 @@ def main() -> None:
         "seconds": rows,
         "repeats": repeats,
         "target": TARGET_SECONDS,
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "versions": {name: metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint")},
+        "environment": environment(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

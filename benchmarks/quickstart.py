@@ -13,8 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from environment import describe_environment
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.environment import environment
 from m5jax.evaluation.tables import format_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         runs = [train(Path(directory) / str(seed), seed) for seed in range(arguments.seeds)]
     result = REPOSITORY / "benchmarks" / "results" / "quickstart.json"
-    result.write_text(json.dumps({**describe_environment(), "runs": runs}, indent=2) + "\n", encoding="utf-8")
+    result.write_text(json.dumps({"environment": environment(), "runs": runs}, indent=2) + "\n", encoding="utf-8")
     rows = [
         [str(run["seed"]), f"{run['seconds']:.0f}", language, f"{figures['accuracy']:.1%}"]
         + [f"{figures['unigram_accuracy']:.1%}", f"{100 * (figures['accuracy'] - figures['unigram_accuracy']):+.1f}"]

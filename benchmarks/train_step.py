@@ -3,8 +3,9 @@
     python benchmarks/train_step.py
     python benchmarks/train_step.py --huggingface        # beside PyTorch; needs pip install 'm5jax[huggingface]'
 
-Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is compared
-runs in turn, step by step, so that a change of the machine's load hits all alike; a ratio is the median over such pairs.
+Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is
+compared runs in turn, step by step, so that a change of the machine's load hits all alike; a ratio is the median over
+such pairs.
 """
 
 import argparse
@@ -213,8 +214,8 @@ def _loop_rows(name: str, size: Size, step: Callable[[], float], arguments: argp
         before = time_in_turn({"": step}, repetitions)[""]
         speed = time_loop(size, batches, arguments.loop_intervals)
         after = time_in_turn({"": step}, repetitions)[""]
-        alone = np.concatenate([before, after])
-        rows.append(_row(source, size, np.array([size.tokens / speed]), np.array([size.tokens / speed]) / np.median(alone)))
+        seconds = np.array([size.tokens / speed])
+        rows.append(_row(source, size, seconds, seconds / np.median(np.concatenate([before, after]))))
     return rows
 
 
@@ -247,7 +248,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
     parser.add_argument("--batch_size", type=int, help="rows a batch, instead of the size's own")
     parser.add_argument("--steps", type=int, default=10, help="steps timed of each kind (%(default)s)")
-    parser.add_argument("--loop_intervals", type=int, default=3, help=f"{LOG_EVERY} steps each; 0: no loop (%(default)s)")
+    parser.add_argument("--loop_intervals", type=int, default=3, help=f"of {LOG_EVERY} steps; 0: no loop (%(default)s)")
     parser.add_argument("--huggingface", action="store_true", help="compare with ModernBERT on PyTorch")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).with_name("results") / "train_step.json", help="JSON to write"

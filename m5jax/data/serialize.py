@@ -7,7 +7,7 @@ maps the two look-alikes of "<" to it and removes characters that could hide in 
 
 import re
 
-from m5jax.data.records import ProductRecord, TextRecord
+from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 
 FIELD_TOKENS = (
     "<title>",
@@ -50,3 +50,10 @@ def serialize_product(record: ProductRecord) -> str:
 def serialize_text(record: TextRecord) -> str:
     """Returns the text of a plain text record, neutralized."""
     return neutralize(record.text)
+
+
+def serialize_line(kind: RecordKind, line: str | bytes) -> str:
+    """Returns the text that the model reads for one canonical line of a corpus."""
+    if kind == "product":
+        return serialize_product(ProductRecord.from_json(line))
+    return serialize_text(TextRecord.from_json(line))

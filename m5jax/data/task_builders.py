@@ -16,9 +16,8 @@ import tensorflow as tf
 from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
 from m5jax.data.embedded_catalog import embedded_catalog_directory
 from m5jax.data.masking import DEFAULT_MASKING_RATE, MaskTokens, split_long_examples
-from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 from m5jax.data.seqio_vocabulary import RunVocabulary
-from m5jax.data.serialize import serialize_product, serialize_text
+from m5jax.data.serialize import serialize_line
 from m5jax.data.vocabulary import train_vocabulary
 from m5jax.data.vocabulary_from_files import corpus_texts
 from m5jax.errors import UserError
@@ -48,13 +47,6 @@ class CorpusDataSource(seqio.TextLineDataSource):
 
     def num_input_examples(self, split: str) -> int:
         return self.corpus().count(self.language, split)
-
-
-def serialize_line(kind: RecordKind, line: str | bytes) -> str:
-    """Returns the text that the model reads for one canonical line."""
-    if kind == "product":
-        return serialize_product(ProductRecord.from_json(line))
-    return serialize_text(TextRecord.from_json(line))
 
 
 def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) -> tf.data.Dataset:

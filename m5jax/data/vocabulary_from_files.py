@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from m5jax.data.corpus import Corpus, ingest_corpus
-from m5jax.data.records import ProductRecord, RecordKind, TextRecord
-from m5jax.data.serialize import serialize_product, serialize_text
+from m5jax.data.records import RecordKind
+from m5jax.data.serialize import serialize_line
 from m5jax.data.vocabulary import Vocabulary, train_vocabulary
 from m5jax.errors import UserError
 
@@ -48,7 +48,4 @@ def corpus_texts(corpus: Corpus, language: str, split: str) -> Iterator[str]:
     for path in corpus.files(language, split):
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                if corpus.kind == "product":
-                    yield serialize_product(ProductRecord.from_json(line))
-                else:
-                    yield serialize_text(TextRecord.from_json(line))
+                yield serialize_line(corpus.kind, line)

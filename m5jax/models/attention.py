@@ -1,7 +1,7 @@
 """Bidirectional self-attention over packed sequences, with rotary positions.
 
-Semantics used everywhere: `segment_ids` [batch, length] number the packed examples of a row from 1, 0 is padding; a token
-attends exactly to the tokens of its own segment. `positions` [batch, length] count from 0 within each segment.
+Semantics used everywhere: `segment_ids` [batch, length] number the packed examples of a row from 1, 0 is padding; a
+token attends exactly to the tokens of its own segment. `positions` [batch, length] count from 0 within each segment.
 """
 
 import math
@@ -25,7 +25,9 @@ def rotary_angles(positions: Int[Array, "batch length"], head_dim: int, theta: f
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(x: Float[Array, "batch length heads head_dim"], rotation: Rotation) -> Float[Array, "batch length heads head_dim"]:
+def rotate(
+    x: Float[Array, "batch length heads head_dim"], rotation: Rotation
+) -> Float[Array, "batch length heads head_dim"]:
     """Rotates the pairs (i, i + head_dim/2), the order Hugging Face models store."""
     cosine, sine = (angle[:, :, None, :].astype(x.dtype) for angle in rotation)
     first, second = jnp.split(x, 2, axis=-1)
@@ -59,7 +61,9 @@ class SelfAttention(nnx.Module):
         self.query = normal_parameter(rngs, shape, axes, width**-0.5)
         self.key = normal_parameter(rngs, shape, axes, width**-0.5)
         self.value = normal_parameter(rngs, shape, axes, width**-0.5)
-        self.output = normal_parameter(rngs, (heads, width // heads, width), ("heads", "head_dim", "embed"), output_stddev)
+        self.output = normal_parameter(
+            rngs, (heads, width // heads, width), ("heads", "head_dim", "embed"), output_stddev
+        )
 
     def __call__(
         self, x: Float[Array, "batch length embed"], rotation: Rotation, mask: Bool[Array, "batch 1 length length"]

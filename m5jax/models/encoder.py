@@ -60,7 +60,8 @@ class EncoderConfig:
                 raise UserError(f"EncoderConfig.{name} = {getattr(self, name)}; a positive integer is needed")
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise UserError(
-                f"EncoderConfig.width = {self.width} does not split into {self.heads} heads of an even size (rotary pairs)"
+                f"EncoderConfig.width = {self.width} does not split into {self.heads} heads of an even size, "
+                "which rotary positions need"
             )
         if not 0.0 <= self.dropout_rate < 1.0:
             raise UserError(f"EncoderConfig.dropout_rate = {self.dropout_rate}; allowed: 0 up to, not including, 1")
@@ -102,7 +103,12 @@ class EncoderLayer(nnx.Module):
         self.mlp = GatedMlp(config.width, config.mlp_hidden, config.mlp_hidden**-0.5 * shrink, dtype, rngs)
 
     def __call__(
-        self, x: Float[Array, "batch length embed"], index: Int[Array, ""], key: Key[Array, ""] | None, rotation: Any, mask: Array
+        self,
+        x: Float[Array, "batch length embed"],
+        index: Int[Array, ""],
+        key: Key[Array, ""] | None,
+        rotation: Any,
+        mask: Array,
     ) -> Float[Array, "batch length embed"]:
         attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
         # The embedding's own norm already stands before the first attention.

@@ -23,6 +23,8 @@ class MaskedLanguageModelHead(nnx.Module):
     ) -> Float[Array, "batch budget vocab"]:
         """Returns float32 logits."""
         transformed = self.norm(gelu(linear(hidden, self.dense[...], self.dtype)))
+        # Without this pin XLA computes wrong gradients of the dense layer and the norm on a 2 x 2 x 2 mesh.
+        transformed = constrain(transformed, "batch", None, "embed")
         flat = transformed.reshape(-1, transformed.shape[-1])  # as in `linear`
         logits = jnp.matmul(flat, embedding.astype(self.dtype).T, preferred_element_type=jnp.float32)
         logits = logits.reshape(*hidden.shape[:2], -1)

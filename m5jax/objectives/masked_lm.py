@@ -16,7 +16,8 @@ class MaskedLanguageModel:
     """Mean cross-entropy over predicted tokens, with an optional z-loss.
 
     Attributes:
-      z_loss: weight of `log(sum(exp(logits)))**2`, which keeps logits from drifting (PaLM, arXiv 2204.02311, section 5).
+      z_loss: weight of `log(sum(exp(logits)))**2`, which keeps logits from drifting (PaLM, arXiv 2204.02311,
+        section 5).
     """
 
     z_loss: float = 0.0
@@ -25,9 +26,7 @@ class MaskedLanguageModel:
         if self.z_loss < 0:
             raise UserError(f"MaskedLanguageModel.z_loss = {self.z_loss}; allowed: 0 and above")
 
-    def __call__(
-        self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
-    ) -> tuple[Sums, dict[str, Sums]]:
+    def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
         hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key)
         logits = module.masked_lm_logits(hidden, batch["masked_positions"])
         chosen = target_logits(logits, batch["targets"])
@@ -35,7 +34,7 @@ class MaskedLanguageModel:
         loss = normalizer - chosen
         weights = batch["loss_weights"]
         weight = jnp.sum(weights)
-        # Not by argmax, which XLA's CPU backend does not vectorize. An exact tie for the highest logit counts as correct.
+        # Not by argmax, which XLA's CPU backend does not vectorize. An exact tie for the highest counts as correct.
         correct = (chosen == jnp.max(logits, axis=-1)).astype(jnp.float32)
         metrics = {
             "loss": Sums(jnp.sum(loss * weights), weight),

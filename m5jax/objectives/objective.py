@@ -21,4 +21,6 @@ class Objective(Protocol):
     Returns the loss as sums and a dict of further metrics as sums.
     """
 
-    def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]: ...
+    def __call__(
+        self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+    ) -> tuple[Sums, dict[str, Sums]]: ...

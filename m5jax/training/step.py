@@ -55,7 +55,8 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
         gradients, (weight, metrics) = accumulate(state["parameters"], batch, key)
-        gradients = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), gradients)
+        divisor = jnp.where(weight > 0, weight, 1.0)
+        gradients = jax.tree.map(lambda g: g / divisor, gradients)
         updates, optimizer = transformation.update(gradients, state["optimizer"], state["parameters"])
         metrics["gradient_norm"] = Sums(optax.global_norm(gradients), jnp.ones(()))
         new_state = TrainState(

@@ -21,9 +21,7 @@ def naive_attention(query, key, value, mask):
 
 
 @settings(max_examples=10, deadline=None)
-@given(
-    st.integers(1, 3), st.integers(1, 9), st.integers(1, 3), st.sampled_from([2, 4, 6]), st.integers(0, 2**32 - 1)
-)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 3), st.sampled_from([2, 4, 6]), st.integers(0, 2**32 - 1))
 def test_attention_equals_the_naive_one(batch, length, heads, head_dim, seed):
     random = np.random.default_rng(seed)
     query, key, value = (random.normal(size=(batch, length, heads, head_dim)).astype(np.float32) for _ in range(3))

@@ -134,7 +134,8 @@ def test_freshly_drawn_states_keep_their_scale_in_depth():
         return module.masked_lm_logits(module(inputs, jnp.ones_like(inputs), everywhere), everywhere)
 
     inputs = jax.random.randint(jax.random.key(1), (8, 64), 4, 512)
-    assert float(jnp.std(logits(parameters, inputs))) == pytest.approx(1.0, abs=0.2)  # so that the first loss is near log(vocabulary)
+    # So that the first loss is near log(vocabulary).
+    assert float(jnp.std(logits(parameters, inputs))) == pytest.approx(1.0, abs=0.2)
 
 
 def test_flops_per_token_is_what_xla_counts(monkeypatch):
@@ -149,9 +150,9 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
         module = model.bind(parameters)
         return jnp.sum(module.masked_lm_logits(module(inputs, inputs, inputs), masked))
 
-    counted = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, tokens, masked).cost_analysis()["flops"]
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, tokens, masked)
     stated = config.flops_per_token(256, 44 / 256) * 4 * 256
-    assert 0.97 < stated / counted < 1.0
+    assert 0.97 < stated / lowered.cost_analysis()["flops"] < 1.0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from m5jax.models.heads import pool
 def test_mean_pooling_equals_numpy(lengths, seed):
     hidden = np.random.default_rng(seed).normal(size=(len(lengths), 7, 3)).astype(np.float32)
     segment_ids = (np.arange(7) < np.array(lengths)[:, None]).astype(np.int32)
-    expected = [row[:length].mean(axis=0) if length else np.zeros(3) for row, length in zip(hidden, lengths, strict=True)]
+    rows = zip(hidden, lengths, strict=True)
+    expected = [row[:length].mean(axis=0) if length else np.zeros(3) for row, length in rows]
     np.testing.assert_allclose(pool(jnp.asarray(hidden), jnp.asarray(segment_ids), "mean"), expected, atol=1e-5)
 
 

@@ -129,6 +129,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "index cut": lambda step: truncate(step / "parameters" / "manifest.ocdbt"),
     "position missing": lambda step: shutil.rmtree(step / "data"),
     "position file missing": lambda step: (step / "data" / "process_0" / "index.json").unlink(),
+    "position changed": lambda step: (step / "data" / "process_0" / "index.json").write_text("9"),
     "position bit": lambda step: flip(step / "data" / "process_0" / "index.json"),
     "position manifest cut": lambda step: truncate(step / "data" / "process_0" / "manifest.json"),
 }
