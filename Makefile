@@ -1,6 +1,7 @@
 # Everything runs in .venv, made from requirements.lock. A newer Python: make PYTHON=python3.12 ...
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN ?= runs/quickstart
 CATALOG = $$($(BIN)/python -m m5jax.data.embedded_catalog)
 
@@ -14,9 +15,8 @@ install: .venv/installed ## make .venv with locked dependencies and m5jax itself
 .venv/installed: requirements.lock setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "m5jax needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-cache --editable .
+	$(PIP) --no-deps --requirement requirements.lock
+	$(PIP) --no-deps --editable .
 	@touch $@
 
 quickstart: install ## train, evaluate and query a small encoder on the embedded catalog
