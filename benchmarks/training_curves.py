@@ -3,7 +3,7 @@
     python benchmarks/training_curves.py --run=runs/text --name=multilingual_text
 
 writes docs/images/NAME.png and benchmarks/results/NAME.json: loss and masked-token accuracy per language over steps on
-held-out data, the unigram baseline, speed, the command of the run, versions and device.
+held-out data, the unigram baseline, speed, versions and device.
 """
 
 import argparse

@@ -1,8 +1,12 @@
 """Eight simulated CPU devices and checked shapes, set up before anything imports jax or the packages under test."""
 
 import os
+import signal
 
 from jaxtyping import install_import_hook
+
+# A shell that runs the tests in the background has them ignore SIGINT, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()

@@ -9,6 +9,7 @@ from m5jax.errors import UserError
 from partitioning.errors import PartitioningError
 
 EXIT_USER_ERROR = 2
+EXIT_KEYBOARD = 130  # as shells report SIGINT
 DESCRIPTION = """Semantic representations of a product catalog: pre-train, evaluate and embed.
 
 A first run on the embedded catalog:
@@ -29,7 +30,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line; returns its exit status: 0, 2 for what the user can mend, 75 for an interrupted run."""
+    """Runs a command line; returns its exit status: 0, 2 for what the user can mend, 75 for a run that was
+    stopped with a checkpoint saved, 130 for Ctrl-C elsewhere."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("m5jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and SeqIO log their ordinary work as warnings
@@ -39,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, PartitioningError) as error:
         print(f"m5jax: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("m5jax: interrupted", file=sys.stderr)
+        return EXIT_KEYBOARD
 
 
 if __name__ == "__main__":

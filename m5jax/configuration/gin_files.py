@@ -46,6 +46,10 @@ class _Reference:
     def __repr__(self) -> str:
         return self.text
 
+    @property
+    def configurable(self) -> str:
+        return self.text.strip("@()").rpartition("/")[2]
+
 
 class _Delegate(config_parser.ParserDelegate):
     def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> _Reference:
@@ -63,11 +67,15 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     """
     found = [find_gin_file(name) for name in files]
     in_files = [binding for path in found for binding in read_bindings(path)]
-    on_command_line = [binding for text in bindings for binding in _parse_text(_spaced(text), f"{COMMAND_LINE}.{text}")]
+    on_command_line = [
+        binding for text in bindings for binding in parse_bindings(_spaced(text), f"{COMMAND_LINE}.{text}")
+    ]
     macros = {binding.name: binding.value for binding in in_files if not binding.argument}
+    # A macro that files use and none binds is for the command line to bind.
+    used = {name for binding in in_files for name in _macro_names(binding.value)}
     for binding in on_command_line:
-        if not binding.argument and binding.name not in macros:
-            raise _at(binding.where, unknown_name("gin macro", binding.name, (*macros, *CONFIGURABLES)))
+        if not binding.argument and binding.name not in macros.keys() | used:
+            raise _at(binding.where, unknown_name("gin macro", binding.name, (*macros, *used, *CONFIGURABLES)))
         if not binding.argument:
             macros[binding.name] = binding.value
     for binding in (*in_files, *on_command_line):
@@ -86,13 +94,15 @@ def find_gin_file(name: str) -> Path:
     raise unknown_name("gin file", name, known)
 
 
-def read_bindings(path: Path) -> list[Binding]:
-    """Returns the bindings of a gin file and of all it includes, in order."""
+def read_bindings(path: Path, including: tuple[Path, ...] = ()) -> list[Binding]:
+    """Returns the bindings of a gin file and of all it includes, in order; `including` are the files that led to it."""
+    if path in including:
+        raise UserError(f"{including[-1]}: includes {path}, which includes it")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the gin file {path}: {error}") from error
-    return _parse_text(text, str(path))
+    return parse_bindings(text, str(path), (*including, path))
 
 
 def _spaced(text: str) -> str:
@@ -101,7 +111,8 @@ def _spaced(text: str) -> str:
     return f"{name} = {value}" if equals else text
 
 
-def _parse_text(text: str, source: str) -> list[Binding]:
+def parse_bindings(text: str, source: str, including: tuple[Path, ...] = ()) -> list[Binding]:
+    """Returns the bindings of a gin text, in order; `source` names it in errors."""
     bindings: list[Binding] = []
     try:
         for statement in config_parser.ConfigParser(text, _Delegate()):
@@ -109,7 +120,7 @@ def _parse_text(text: str, source: str) -> list[Binding]:
             if isinstance(statement, config_parser.ImportStatement):
                 raise UserError(f"{where}: gin files may not import code; name task modules in TASK_MODULES instead")
             if isinstance(statement, config_parser.IncludeStatement):
-                bindings += read_bindings(find_gin_file(statement.filename))
+                bindings += read_bindings(_included(statement.filename, where), including)
             elif isinstance(statement, config_parser.BindingStatement):
                 name = "/".join(part for part in (statement.scope, statement.selector) if part)
                 bindings.append(Binding(name, statement.arg_name or "", statement.value, where))
@@ -123,18 +134,25 @@ def _parse_text(text: str, source: str) -> list[Binding]:
     return bindings
 
 
+def _included(name: str, where: str) -> Path:
+    try:
+        return find_gin_file(name)
+    except UserError as error:
+        raise _at(where, error) from error
+
+
 def _at(where: str, error: UserError) -> UserError:
     return UserError(f"{where}: {error}")
 
 
 def _check(binding: Binding, macros: Mapping[str, Any]) -> None:
     """Raises unless the bound name, its argument, every reference in the value, and the value's type are right."""
+    for macro in _macro_names(binding.value):
+        if macro not in macros:
+            raise _at(binding.where, unknown_name("gin macro", macro, macros))
     for reference in _references(binding.value):
-        name = reference.text.strip("%@()").rpartition("/")[2]
-        if reference.text.startswith("%") and name not in macros:
-            raise _at(binding.where, unknown_name("gin macro", name, macros))
-        if reference.text.startswith("@") and name not in CONFIGURABLES:
-            raise _at(binding.where, unknown_name("gin name", name, CONFIGURABLES))
+        if reference.text.startswith("@") and reference.configurable not in CONFIGURABLES:
+            raise _at(binding.where, unknown_name("gin name", reference.configurable, CONFIGURABLES))
     if not binding.argument:
         return
     name = binding.name.rpartition("/")[2]
@@ -143,23 +161,37 @@ def _check(binding: Binding, macros: Mapping[str, Any]) -> None:
     types = typing.get_type_hints(CONFIGURABLES[name])
     if binding.argument not in types:
         raise _at(binding.where, unknown_name(f"argument of {name}", binding.argument, types))
-    value = binding.value
-    while isinstance(value, _Reference) and value.text.startswith("%"):
-        value = macros[value.text[1:]]
+    value = _resolved(binding, macros)
     if not _fits(value, types[binding.argument]):
         raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {_type_name(types[binding.argument])}")
 
 
+def _resolved(binding: Binding, macros: Mapping[str, Any]) -> Any:
+    """Returns the value a binding has once macros are followed; raises UserError where they go in a circle."""
+    value, followed = binding.value, set()
+    while isinstance(value, _Reference) and value.text.startswith("%"):
+        if value.text in followed:
+            raise UserError(f"{binding.where}: the macro {value.text} is bound to itself")
+        followed.add(value.text)
+        (macro,) = _macro_names(value)
+        if macro not in macros:
+            raise _at(binding.where, unknown_name("gin macro", macro, macros))
+        value = macros[macro]
+    return value
+
+
 def _fits(value: Any, expected: Any) -> bool:
-    """Whether a literal is of the annotated type; references to configurables are checked when they are called."""
-    if isinstance(value, _Reference) or any(_references(value)):
-        return True
+    """Whether a literal, or a reference to a configurable, is of the annotated type."""
+    options = typing.get_args(expected) or (expected,)
+    if isinstance(value, _Reference):
+        called = value.text.endswith("()")
+        return called and any(option is CONFIGURABLES[value.configurable] for option in options)
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if typing.get_origin(expected) is tuple:
-        return isinstance(value, (tuple, list)) and all(_fits(item, typing.get_args(expected)[0]) for item in value)
+        return isinstance(value, (tuple, list)) and all(_fits(item, options[0]) for item in value)
     return isinstance(expected, type) and isinstance(value, expected)
 
 
@@ -170,6 +202,10 @@ def _type_name(expected: Any) -> str:
     return " or ".join(
         f"@{option.__name__}()" if option.__name__ in CONFIGURABLES else option.__name__ for option in options
     )
+
+
+def _macro_names(value: Any) -> list[str]:
+    return [item.text[1:] for item in _references(value) if item.text.startswith("%")]
 
 
 def _references(value: Any) -> Iterable[_Reference]:

@@ -17,9 +17,22 @@ from jax.sharding import Mesh
 
 from m5jax.configuration.load import import_task_modules, load_run_directory
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import VOCABULARY, keep_vocabulary, prepare_run_directory
+from m5jax.configuration.run_directory import (
+    VOCABULARY,
+    check_run_directory,
+    keep_vocabulary,
+    locked,
+    write_config,
+)
 from m5jax.data.default_vocabulary import default_vocabulary
-from m5jax.data.pipeline import Batch, evaluation_batches, evaluation_tasks, training_batches, unigram_baseline
+from m5jax.data.pipeline import (
+    Batch,
+    BatchIterator,
+    evaluation_batches,
+    evaluation_tasks,
+    training_batches,
+    unigram_baseline,
+)
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.evaluator import make_evaluate
@@ -31,13 +44,14 @@ from m5jax.evaluation.tables import (
     RunSummary,
     format_table,
     language_rows,
+    read_summary,
     run_summary,
     write_summary,
 )
 from m5jax.models import FunctionalModel
 from m5jax.training.checkpoints import Checkpoints
-from m5jax.training.loop import Training, train
-from partitioning import batch_shards, check_batch, make_mesh, tree_shapes
+from m5jax.training.loop import Training, TrainingResult, train
+from partitioning import MeshConfig, batch_shards, check_batch, make_mesh, tree_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -47,32 +61,26 @@ BASELINE_EXAMPLES = 2_000  # of the training split: plenty to find its most freq
 
 def train_run(run: Run) -> str:
     """Trains or resumes the run, writes its summary and report, and returns the table that ends it."""
-    started = _now()
     config = gin.operative_config_str(max_line_length=100)
     mesh = make_mesh(run.mesh)
     check_batch(mesh, run.data.batch_size, run.trainer.accumulation)
+    changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
-    held_out_tasks = evaluation_tasks(run.data.mixture)
-    vocabulary = Path(run.vocabulary) if run.vocabulary else default_vocabulary(run.data.mixture)
-    _check_vocabulary(run, Vocabulary.load(vocabulary))
-    for change in prepare_run_directory(run.directory, config):
-        logger.info("changed since this run began: %s", change)
-    set_current_vocabulary(keep_vocabulary(run.directory, vocabulary))
+    tasks = evaluation_tasks(run.data.mixture)
+    vocabulary = _vocabulary_path(run)
+    _check_vocabulary(run, set_current_vocabulary(vocabulary))
     model = FunctionalModel.from_config(run.model)
-    summary = _begin_summary(run, model, mesh, started)
-    write_summary(run.directory, summary)
-    batches = training_batches(
-        run.data.mixture,
-        length=run.data.length,
-        batch_size=run.data.batch_size // jax.process_count(),
-        seed=run.data.seed,
-        mixing_alpha=run.data.mixing_alpha,
-        shard_index=jax.process_index(),
-        shard_count=jax.process_count(),
-    )
-    held_out = _held_out(run, mesh, held_out_tasks)
-    result = train(
-        Training(
+    # The directory takes the config only once there is data to train on.
+    batches = _training_batches(run)
+    held_out = _held_out(run, mesh, tasks)
+    for change in changes:
+        logger.info("changed since this run began: %s", change)
+    write_config(run.directory, config)
+    with locked(run.directory):
+        keep_vocabulary(run.directory, vocabulary)
+        summary = _begin_summary(run, model, mesh)
+        write_summary(run.directory, summary)
+        training = Training(
             run_dir=run.directory,
             model=model,
             objective=run.objective,
@@ -84,28 +92,23 @@ def train_run(run: Run) -> str:
             evaluate=make_evaluate(model, run.objective, mesh, held_out),
             flops_per_token=run.model.flops_per_token(run.data.length, _predicted_fraction(held_out)),
         )
-    )
-    summary = dataclasses.replace(
-        summary,
-        languages=_language_results(run, held_out_tasks, result.evaluation),
-        steps=result.step,
-        tokens_per_second=result.tokens_per_second,
-        model_flop_utilization=result.model_flop_utilization,
-        finished=_now(),
-    )
-    write_summary(run.directory, summary)
-    write_report(run.directory)
+        try:
+            summary = _end_summary(run, tasks, summary, train(training))
+            write_summary(run.directory, summary)
+        finally:
+            write_report(run.directory)
     return run_summary(summary)
 
 
 def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = None) -> str:
     """Evaluates a run on the held-out data of each language and returns the table; writes JSON to `output` too."""
-    if output is not None and output.exists():
-        raise UserError(f"{output} exists; remove it or choose another --output")
+    if output is not None and (output.exists() or not output.parent.is_dir()):
+        reason = "exists" if output.exists() else f"cannot be written: there is no directory {output.parent}"
+        raise UserError(f"{output} {reason}; choose another --output")
     run = load_run_directory(run_dir)
     import_task_modules(run.task_modules)
     set_current_vocabulary(run.vocabulary)
-    mesh = make_mesh(run.mesh)
+    mesh = make_mesh(MeshConfig())  # of what is here, not where it was trained
     model = FunctionalModel.from_config(run.model)
     tasks = evaluation_tasks(run.data.mixture)
     with Checkpoints(run_dir / "checkpoints") as checkpoints:
@@ -115,9 +118,20 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     results = _language_results(run, tasks, values)
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
-        output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        try:
+            output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     table = format_table(LANGUAGE_HEADERS, language_rows(results), LANGUAGE_ALIGN)
     return f"{run_dir}, step {evaluated}\n\n{table}"
+
+
+def _vocabulary_path(run: Run) -> Path:
+    """Returns the vocabulary that is configured, or else the one the run has, or else the mixture's own."""
+    kept = run.directory / VOCABULARY
+    if run.vocabulary and (Path(run.vocabulary).is_file() or not kept.is_file()):
+        return Path(run.vocabulary)
+    return kept if kept.is_file() else default_vocabulary(run.data.mixture)
 
 
 def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
@@ -126,6 +140,18 @@ def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
             f"the vocabulary has {vocabulary.size} pieces, the model's embedding EncoderConfig.vocab_size = "
             f"{run.model.vocab_size} rows; it needs at least as many rows as pieces"
         )
+
+
+def _training_batches(run: Run) -> BatchIterator:
+    return training_batches(
+        run.data.mixture,
+        length=run.data.length,
+        batch_size=run.data.batch_size // jax.process_count(),
+        seed=run.data.seed,
+        mixing_alpha=run.data.mixing_alpha,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+    )
 
 
 def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[Batch]]:
@@ -165,20 +191,38 @@ def _language_results(run: Run, tasks: Mapping[str, str], values: Mapping[str, f
     }
 
 
-def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh, started: str) -> RunSummary:
-    directory = run.directory
-    return RunSummary(
+def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
+    """Returns the summary of a run that starts; of one that resumes, with what is known of it so far."""
+    known = read_summary(run.directory)
+    return dataclasses.replace(
+        known,
         parameters=model.parameter_count,
         command=shlex.join(["m5jax", *sys.argv[1:]]),
         device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
-        started=started,
+        started=known.started or _now(),
+        finished=None,
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
         written={
-            "checkpoints": str(directory / "checkpoints"),
-            "vocabulary": str(directory / VOCABULARY),
-            "metrics": str(directory / "metrics.jsonl"),
-            "report": str(directory / "report.html"),
+            name: str(run.directory / path)
+            for name, path in {
+                "checkpoints": "checkpoints",
+                "vocabulary": VOCABULARY,
+                "metrics": "metrics.jsonl",
+                "report": "report.html",
+            }.items()
         },
+    )
+
+
+def _end_summary(run: Run, tasks: Mapping[str, str], summary: RunSummary, result: TrainingResult) -> RunSummary:
+    trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
+    return dataclasses.replace(
+        summary,
+        languages=_language_results(run, tasks, result.evaluation),
+        steps=result.step,
+        tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
+        model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,
+        finished=_now(),
     )
 
 

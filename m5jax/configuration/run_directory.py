@@ -1,9 +1,12 @@
 """The run directory: made or resumed only with the config it was begun with."""
 
+import fcntl
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from m5jax.configuration.gin_files import read_bindings
+from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings
 from m5jax.errors import UserError
 
 CONFIG = "config.gin"
@@ -15,30 +18,40 @@ MAY_CHANGE_WHOLLY = ("KeepPolicy", "MeshConfig")
 MAY_CHANGE_OF_TRAINER = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 
-def prepare_run_directory(directory: Path, config: str) -> list[str]:
-    """Makes the directory and writes `config` into it, or checks that it holds the same run's.
-
-    Returns:
-      What changed against the config there, of what may change; empty for a new run.
+def check_run_directory(directory: Path, config: str) -> list[str]:
+    """Returns what changed against the config in the directory, of what may change; empty for a new run.
 
     Raises:
-      UserError: the directory holds another run's config (the difference is named) or other files, or cannot be
-        written.
+      UserError: the directory holds another run's config (the difference is named) or other files.
     """
     path = directory / CONFIG
+    if path.is_file():
+        return _changes(path, config)
+    _refuse_foreign_files(directory)
+    return []
+
+
+def write_config(directory: Path, config: str) -> None:
+    """Makes the directory and writes `config` into it; raises UserError where that fails."""
+    path = directory / CONFIG
     try:
-        if path.exists():
-            changes = _changes(path, config)
-        else:
-            _refuse_foreign_files(directory)
-            changes = []
         directory.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(config, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write the run directory {directory}: {error.strerror or error}") from error
-    return changes
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Within its context no other process trains in the directory; raises UserError where one does."""
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is training in {directory}") from error
+        yield
 
 
 def keep_vocabulary(directory: Path, vocabulary: Path) -> Path:
@@ -63,12 +76,7 @@ def keep_vocabulary(directory: Path, vocabulary: Path) -> Path:
 
 
 def _changes(path: Path, config: str) -> list[str]:
-    candidate = path.with_suffix(".new")
-    candidate.write_text(config, encoding="utf-8")
-    try:
-        before, after = _values(path), _values(candidate)
-    finally:
-        candidate.unlink()
+    before, after = _values(read_bindings(path)), _values(parse_bindings(config, "the configuration"))
     differing = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     described = {key: f"{key}: {before.get(key, 'unset')} there, {after.get(key, 'unset')} now" for key in differing}
     refused = [described[key] for key in differing if not _may_change(key)]
@@ -77,8 +85,8 @@ def _changes(path: Path, config: str) -> list[str]:
     return list(described.values())
 
 
-def _values(path: Path) -> dict[str, str]:
-    return {binding.key: repr(binding.value) for binding in read_bindings(path)}
+def _values(bindings: Iterable[Binding]) -> dict[str, str]:
+    return {binding.key: repr(binding.value) for binding in bindings}
 
 
 def _may_change(key: str) -> bool:

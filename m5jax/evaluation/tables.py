@@ -42,7 +42,7 @@ class RunSummary:
         languages: the final results.
         steps: optimizer steps done.
         parameters: number of model parameters.
-        tokens_per_second: real (not padding) tokens over the whole run.
+        tokens_per_second: real (not padding) tokens; the median over the logged intervals since the last start.
         model_flop_utilization: fraction of the chips' peak, where that is known.
         command: as typed.
         device: chips and their number, e.g. `8 x NVIDIA H100`.

@@ -98,11 +98,12 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended: last step, its evaluation, and the median speed of all logged intervals over all processes."""
+    """How a run ended: last step, its evaluation, and the median speed over the intervals it logged, of
+    all processes together; None where nothing was left to train."""
 
     step: int
     evaluation: dict[str, float]
-    tokens_per_second: float
+    tokens_per_second: float | None
     model_flop_utilization: float | None
 
 
@@ -195,7 +196,7 @@ class _Loop:
         self.checkpoints.wait()
         if evaluation is None:  # nothing was left to train, and the log holds it already
             evaluation = self.training.evaluate(state["parameters"])
-        speed = float(np.median(self.speeds)) if self.speeds else math.nan
+        speed = float(np.median(self.speeds)) if self.speeds else None
         return TrainingResult(int(state["step"]), evaluation, speed, self._utilization(speed))
 
     def _report(self, interval: Interval) -> None:
@@ -214,9 +215,9 @@ class _Loop:
             self.progress.update(interval.step, interval.metrics["loss"], speed, utilization)
         _check_finite(interval.step, interval.metrics)
 
-    def _utilization(self, tokens_per_second: float) -> float | None:
+    def _utilization(self, tokens_per_second: float | None) -> float | None:
         peak = peak_flops(self.training.mesh.devices.flat[0])
-        if peak is None:
+        if peak is None or tokens_per_second is None:
             return None
         return self.training.flops_per_token * tokens_per_second / (peak * self.training.mesh.size)
 
@@ -240,7 +241,7 @@ def _check_finite(step: int, metrics: Mapping[str, float]) -> None:
         if not math.isfinite(value):
             raise UserError(
                 f"the {name.replace('_', ' ')} is {value} at step {step}; "
-                "lower the learning rate or clip gradients, and resume from the last checkpoint"
+                "lower the learning rate or clip gradients, in another run directory"
             )
 
 

@@ -43,6 +43,10 @@ def test_read_bindings_follows_includes():
         ("TRAIN_STEPS=1.5", "TrainerConfig.steps = 1.5; allowed: int"),
         ("Run.model=3", "Run.model = 3; allowed: @EncoderConfig()"),
         ("TASK_MODULES='tasks'", "allowed: a tuple of str"),
+        ("Run.optimizer=@AdamW", "Run.optimizer = @AdamW; allowed: @AdamW() or @Adafactor()"),
+        ("Run.optimizer=@Cosine()", "Run.optimizer = @Cosine(); allowed: @AdamW() or @Adafactor()"),
+        ("EncoderConfig.width=@EncoderConfig()", "EncoderConfig.width = @EncoderConfig(); allowed: int"),
+        ("LENGTH=%LENGTH", "the macro %LENGTH is bound to itself"),
     ],
 )
 def test_mistakes_are_named_in_one_line(override, message):
@@ -85,3 +89,20 @@ def test_file_that_is_not_text(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot read the gin file"):
         parse_gin([str(path)])
+
+
+def test_a_macro_that_files_use_can_be_bound_on_the_command_line(tmp_path):
+    path = write(tmp_path, f"include '{QUICKSTART}'\ninclude 'gin_configs/optimizers/adamw_wsd.gin'\n")
+    with pytest.raises(UserError, match="unknown gin macro 'DECAY_STEPS'"):
+        parse_gin([path])
+    parse_gin([path], ["DECAY_STEPS=100"])
+    assert gin.query_parameter("%DECAY_STEPS") == 100
+
+
+def test_includes_that_are_absent_or_go_in_a_circle(tmp_path):
+    path = write(tmp_path, "\ninclude 'absent.gin'\n")
+    with pytest.raises(UserError, match=r"run\.gin:2: unknown gin file 'absent\.gin'"):
+        parse_gin([path])
+    write(tmp_path, f"include '{path}'\n")
+    with pytest.raises(UserError, match=r"includes .*run\.gin, which includes it"):
+        parse_gin([path])

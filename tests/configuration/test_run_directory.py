@@ -1,9 +1,22 @@
 import pytest
 
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY, keep_vocabulary, prepare_run_directory
+from m5jax.configuration.run_directory import (
+    CONFIG,
+    VOCABULARY,
+    check_run_directory,
+    keep_vocabulary,
+    locked,
+    write_config,
+)
 from m5jax.errors import UserError
 
 CONFIG_TEXT = "TRAIN_STEPS = 20\nEncoderConfig.width = 64\nTrainerConfig.steps = %TRAIN_STEPS\nTrainerConfig.seed = 0\n"
+
+
+def prepare_run_directory(directory, config):
+    changes = check_run_directory(directory, config)
+    write_config(directory, config)
+    return changes
 
 
 def test_new_directory_gets_the_config(tmp_path):
@@ -64,3 +77,10 @@ def test_vocabulary_is_kept_once_and_another_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not the vocabulary"):
         keep_vocabulary(run, second)
     assert (run / VOCABULARY).read_bytes() == b"one"
+
+
+def test_two_processes_cannot_train_in_one_directory(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="another process is training"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
