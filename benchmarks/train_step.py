@@ -60,7 +60,7 @@ class Size:
 
 
 SIZES = {
-    "quickstart": Size(EncoderConfig(vocab_size=8192, width=128, layers=4, heads=4, mlp_hidden=256), 32, 128),
+    "quickstart": Size(EncoderConfig(vocab_size=4096, width=128, layers=4, heads=4, mlp_hidden=256), 16, 256),
     "base-128": Size(EncoderConfig(**BASE), 8, 128),
     "base-512": Size(EncoderConfig(**BASE), 8, 512),
 }
@@ -157,7 +157,7 @@ def live_batches(size: Size) -> Batches:
 
 
 def time_loop(size: Size, batches: Batches, intervals: int) -> float:
-    """Returns the tokens a second of `train`: median of its logged intervals, first of them left out."""
+    """Returns the seconds of a step of `train`: median of its logged intervals, first of them left out."""
     with tempfile.TemporaryDirectory() as directory:
         run_dir = Path(directory)
         train(
@@ -175,8 +175,8 @@ def time_loop(size: Size, batches: Batches, intervals: int) -> float:
             )
         )
         lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    speeds = [line["speed/tokens_per_second"] for line in lines if "speed/tokens_per_second" in line]
-    return float(np.median(speeds[1:]))
+    seconds = [line["speed/seconds_per_step"] for line in lines if "speed/seconds_per_step" in line]
+    return float(np.median(seconds[1:]))
 
 
 def measure(name: str, size: Size, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -212,9 +212,8 @@ def _loop_rows(name: str, size: Size, step: Callable[[], float], arguments: argp
     for source, make in sources.items():
         batches = make()
         before = time_in_turn({"": step}, repetitions)[""]
-        speed = time_loop(size, batches, arguments.loop_intervals)
+        seconds = np.array([time_loop(size, batches, arguments.loop_intervals)])
         after = time_in_turn({"": step}, repetitions)[""]
-        seconds = np.array([size.tokens / speed])
         rows.append(_row(source, size, seconds, seconds / np.median(np.concatenate([before, after]))))
     return rows
 
