@@ -1,4 +1,4 @@
-"""The quickstart's training from outside: seconds of the whole command, and its gain over the unigram baseline, for several seeds.
+"""The quickstart's training from outside: seconds, and the gain over the unigram baseline, for several seeds.
 
     python benchmarks/quickstart.py --seeds=3
 

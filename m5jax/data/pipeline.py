@@ -42,7 +42,10 @@ class BatchIterator(Iterator[Batch]):
         self._settings = settings
 
     def __next__(self) -> Batch:
-        return {name: value.numpy() for name, value in next(self._iterator).items()}
+        try:
+            return {name: value.numpy() for name, value in next(self._iterator).items()}
+        except tf.errors.OpError as error:
+            raise UserError(f"cannot read the next batch: {str(error).splitlines()[0]}") from error
 
     def save(self, directory: Path) -> None:
         """Writes the position into `directory`; raises UserError where that fails."""
@@ -133,6 +136,8 @@ def training_batches(
     settings = {
         "tasks": counts,
         "rates": rates,
+        # Named by the fingerprint of their input: a position means nothing in other records.
+        "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
         "masking_rates": [_masking_rate(task) for task in tasks],
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,

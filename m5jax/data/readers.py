@@ -22,6 +22,7 @@ import pyarrow
 import pyarrow.parquet
 import zstandard
 
+from m5jax.data.load_tensorflow import load_tensorflow
 from m5jax.data.records import column_value
 from m5jax.errors import UserError, unknown_name
 
@@ -269,6 +270,7 @@ def _tfds_rows(source: str) -> Iterator[Row]:
     name, separator, split = source.removeprefix(TFDS_PREFIX).rpartition("/")
     if not (separator and name and split):
         raise UserError(f"{source} names no split; allowed: tfds:NAME/SPLIT, for example tfds:ag_news_subset/train")
+    load_tensorflow()
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from tqdm import tqdm
 from m5jax.data.read_records import read_records
 from m5jax.data.records import ProductRecord, RecordKind
 from m5jax.data.rejected import RejectLog
+from m5jax.data.seen_ids import SeenIds
 from m5jax.data.serialize import serialize_product, serialize_text
 from m5jax.errors import UserError
 from m5jax.inference.embedder import Embedder
+from partitioning import check_batch
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +42,13 @@ def embed_file(
 
     Raises:
       UserError: the output exists or cannot be written, or the input cannot be read; bad records past 1% included.
+      PartitioningError: `batch_size` does not split over the mesh.
     """
     if output.exists():
         raise UserError(f"{output} exists; remove it or choose another --output")
     if batch_size < 1:
         raise UserError(f"--batch_size {batch_size}; allowed: 1 and above")
+    check_batch(embedder.mesh, batch_size)
     schema = pa.schema(
         [
             ("id", pa.string()),
@@ -60,11 +65,13 @@ def embed_file(
         raise _write_error(output, error) from error
     try:
         with (
+            tempfile.TemporaryDirectory() as scratch,
             RejectLog(output.with_name(f"{output.name}.rejected.jsonl")) as rejects,
+            SeenIds(Path(scratch) / "seen_ids") as seen,
             pq.ParquetWriter(temporary, schema) as writer,
             tqdm(unit=" records", desc="embedding", disable=None) as bar,
         ):
-            records = _records(source, kind, column_mapping or {}, defaults or {}, rejects)
+            records = _records(source, kind, column_mapping or {}, defaults or {}, rejects, seen)
             while chunk := list(itertools.islice(records, batch_size * BATCHES_A_CHUNK)):
                 names, languages, titles, texts = zip(*chunk, strict=True)
                 embeddings = embedder.embed(texts, batch_size)
@@ -96,9 +103,15 @@ def _records(
     column_mapping: Mapping[str, str],
     defaults: Mapping[str, str],
     rejects: RejectLog,
+    seen: SeenIds,
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yields name, language, title (a text's beginning) and serialized text of each good record."""
     for location, _, record in read_records(source, kind, column_mapping, defaults, rejects):
+        if isinstance(record, ProductRecord):
+            first = seen.first_location(f"{record.language}\n{record.id}", location)
+            if first is not None:
+                rejects.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
+                continue
         rejects.accept()
         if isinstance(record, ProductRecord):
             yield record.id, record.language, record.title, serialize_product(record)

@@ -8,6 +8,7 @@ from m5jax.data.records import parse_record
 from m5jax.data.serialize import serialize_product
 from m5jax.errors import UserError
 from m5jax.inference.embed_file import embed_file
+from partitioning import PartitioningError
 
 
 def write_products(path, count=150, **changes):
@@ -82,6 +83,20 @@ def test_a_few_bad_records_are_skipped_and_written_down(tmp_path, embedder):
     (tmp_path / "products.jsonl").write_text("\n".join(lines), encoding="utf-8")
     assert embed_file(embedder, str(tmp_path / "products.jsonl"), tmp_path / "out.parquet", batch_size=64) == 299
     assert "title" in (tmp_path / "out.parquet.rejected.jsonl").read_text(encoding="utf-8")
+
+
+def test_repeated_ids_are_rejected(tmp_path, embedder):
+    rows = write_products(tmp_path / "products.jsonl", count=300)
+    lines = [json.dumps(row) for row in [*rows, rows[7]]]
+    (tmp_path / "products.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert embed_file(embedder, str(tmp_path / "products.jsonl"), tmp_path / "out.parquet", batch_size=64) == 300
+    assert "came before" in (tmp_path / "out.parquet.rejected.jsonl").read_text(encoding="utf-8")
+
+
+def test_batch_that_the_mesh_does_not_divide(tmp_path, embedder):
+    write_products(tmp_path / "products.jsonl")
+    with pytest.raises(PartitioningError, match="not divisible by 8"):
+        embed_file(embedder, str(tmp_path / "products.jsonl"), tmp_path / "out.parquet", batch_size=100)
 
 
 def test_unwritable_output(tmp_path, embedder):
