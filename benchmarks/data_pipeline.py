@@ -33,7 +33,6 @@ from m5jax.data.packing import masked_budget
 from m5jax.data.pipeline import evaluation_batches, find_tasks, training_batches
 from m5jax.data.task_builders import CorpusDataSource
 from m5jax.data.vocabulary import set_current_vocabulary, train_vocabulary
-from m5jax.data.vocabulary_from_files import corpus_texts
 
 LENGTHS = (128, 512)
 BATCH_SIZE = 32
@@ -147,7 +146,7 @@ def real_text_vocabulary(name: str, seed: int) -> Path:
     path = directory / f"benchmark_{name}_{REAL_TEXT_VOCABULARY_SIZE}_{seed}.model"
     if not path.is_file():
         train_vocabulary(
-            {language: corpus_texts(source.corpus(), language, "train") for language, source in sources.items()},
+            {language: source.corpus().texts(language, "train") for language, source in sources.items()},
             {language: source.num_input_examples("train") for language, source in sources.items()},
             size=REAL_TEXT_VOCABULARY_SIZE,
             output=path,

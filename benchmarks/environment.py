@@ -32,6 +32,7 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "malloc": os.environ.get("GLIBC_TUNABLES", "default"),
         "load_average": round(os.getloadavg()[0], 1),
         "system": platform.system(),
         "python": platform.python_version(),

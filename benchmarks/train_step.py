@@ -5,17 +5,20 @@
 
 Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is
 compared runs in turn, step by step, so that a change of the machine's load hits all alike; a ratio is the median over
-such pairs.
+such pairs. Each contender has a process of its own: JAX was 1.7 times as slow in one that also holds a PyTorch model.
 """
 
 import argparse
 import dataclasses
 import importlib.util
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +70,9 @@ SIZES = {
 OPTIMIZER = AdamW(Cosine(peak=1e-4, warmup_steps=10, total_steps=100_000))
 
 
-def random_batch(size: Size, random: np.random.Generator) -> dict[str, np.ndarray]:
+def random_batch(size: Size, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns full rows of random tokens, of which exactly the masking rate is predicted."""
+    random = np.random.default_rng(seed)
     rows, length = size.batch_size, size.length
     budget, predicted = masked_budget(length, MASKING_RATE), round(length * MASKING_RATE)
     tokens = random.integers(FIRST_TEXT_ID, size.config.vocab_size, (rows, length), dtype=np.int32)
@@ -88,8 +92,46 @@ def random_batch(size: Size, random: np.random.Generator) -> dict[str, np.ndarra
     }
 
 
-def make_step(size: Size, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+class Contender:
+    """A process that builds what `make(size)` returns and then runs it each time it is asked to.
+
+    `make` returns a function without arguments, and facts about the device.
+    """
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would share the threads of JAX
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the end of the process is an end of file here
+        self.facts: dict[str, Any] = self._connection.recv()
+
+    def run(self) -> tuple[float, Any]:
+        """Returns the seconds of one run and what it returned."""
+        self._connection.send(None)
+        return self._connection.recv()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(connection: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    function, facts = make(*arguments)
+    connection.send(facts)
+    while True:
+        try:
+            connection.recv()
+        except EOFError:
+            return
+        started = time.perf_counter()
+        returned = function()
+        connection.send((time.perf_counter() - started, returned))
+
+
+def make_step(size: Size) -> tuple[Callable[[], float], dict[str, Any]]:
     """Returns a function that takes one compiled step, waits for it and returns the loss."""
+    batch = random_batch(size)
     model, mesh = FunctionalModel.from_config(size.config), make_mesh(MeshConfig())
     transformation = OPTIMIZER.make(model.logical_axes)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, transformation, mesh))
@@ -108,18 +150,38 @@ def make_step(size: Size, batch: dict[str, np.ndarray]) -> Callable[[], float]:
         kept[0], metrics = compiled(kept[0], arrays)
         return float(metrics["loss"].total / metrics["loss"].weight)
 
-    return take
+    return take, _device_facts()
 
 
-def time_in_turn(steps: dict[str, Callable[[], float]], repetitions: int) -> dict[str, np.ndarray]:
+def make_huggingface_step(size: Size, tuned: bool) -> tuple[Callable[[], float], dict[str, Any]]:
+    from benchmarks import huggingface_step
+
+    return huggingface_step.make_step(size.config, random_batch(size), usable_cores(), tuned), {}
+
+
+def make_loop(
+    size: Size, source: Callable[[Size], Batches], intervals: int
+) -> tuple[Callable[[], float], dict[str, Any]]:
+    """Returns a function that runs `train` and returns the seconds of a step of it."""
+    batches = source(size)
+    return lambda: time_loop(size, batches, intervals), {}
+
+
+def _device_facts() -> dict[str, Any]:
+    device = jax.devices()[0]
+    peak = peak_flops(device)
+    count = jax.device_count()
+    return {"device": device.device_kind, "devices": count, "peak": peak * count if peak else None}
+
+
+def time_in_turn(contenders: dict[str, Contender], repetitions: int) -> dict[str, np.ndarray]:
     """Returns the seconds of each of `repetitions` steps, after two that do not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for repetition in range(repetitions + 2):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
+        for name, contender in contenders.items():
+            taken, _ = contender.run()
             if repetition >= 2:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
@@ -127,8 +189,7 @@ class InMemoryBatches:
     """The same batches over and over."""
 
     def __init__(self, size: Size):
-        random = np.random.default_rng(0)
-        self._batches = [random_batch(size, random) for _ in range(8)]
+        self._batches = [random_batch(size, seed) for seed in range(8)]
         self._index = 0
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -181,50 +242,51 @@ def time_loop(size: Size, batches: Batches, intervals: int) -> float:
 
 def measure(name: str, size: Size, arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns and prints all figures of one size."""
-    batch = random_batch(size, np.random.default_rng(0))
-    steps = {"m5jax step": make_step(size, batch)}
+    own = Contender(make_step, size)
+    steps = {"m5jax step": own}
     if arguments.huggingface:
-        from benchmarks import huggingface_step
-
-        threads = usable_cores()
-        steps["Hugging Face"] = huggingface_step.make_step(size.config, batch, threads, tuned=False)
-        steps["Hugging Face tuned"] = huggingface_step.make_step(size.config, batch, threads, tuned=True)
+        steps["Hugging Face"] = Contender(make_huggingface_step, size, False)
+        steps["Hugging Face tuned"] = Contender(make_huggingface_step, size, True)
     print(f"\n{name}: batch {size.batch_size} x {size.length}, {size.flops_per_token / 1e6:,.0f} MFLOP a token")
     seconds = time_in_turn(steps, arguments.steps)
-    own = seconds["m5jax step"]
-    rows = [_row(step, size, values, values / own) for step, values in seconds.items()]
-    rows += _loop_rows(name, size, steps["m5jax step"], arguments)
-    return {"size": dataclasses.asdict(size), "flops_per_token": size.flops_per_token, "rows": rows}
+    peak = own.facts["peak"]
+    rows = [_row(step, size, values, values / seconds["m5jax step"], peak) for step, values in seconds.items()]
+    for contender in list(steps.values())[1:]:
+        contender.close()
+    rows += _loop_rows(name, size, own, arguments.loop_intervals)
+    own.close()
+    return {"size": dataclasses.asdict(size), "flops_per_token": size.flops_per_token, **own.facts, "rows": rows}
 
 
-def _loop_rows(name: str, size: Size, step: Callable[[], float], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _loop_rows(name: str, size: Size, own: Contender, intervals: int) -> list[dict[str, Any]]:
     """Times the loop between two blocks of as many steps alone."""
-    if not arguments.loop_intervals:
+    if not intervals:
         return []
     if importlib.util.find_spec("tensorboardX") is None:
         print("the loop is left out: it logs through tensorboardX, which is not installed")
         return []
-    sources: dict[str, Callable[[], Batches]] = {"m5jax loop": lambda: InMemoryBatches(size)}
+    sources: dict[str, Callable[[Size], Batches]] = {"m5jax loop": InMemoryBatches}
     if name == "quickstart" and importlib.util.find_spec("seqio") is not None:
-        sources["m5jax loop, live input"] = lambda: live_batches(size)
+        sources["m5jax loop, live input"] = live_batches
     rows = []
-    repetitions = max(LOG_EVERY * arguments.loop_intervals // 2, 1)
-    for source, make in sources.items():
-        batches = make()
-        before = time_in_turn({"": step}, repetitions)[""]
-        seconds = np.array([time_loop(size, batches, arguments.loop_intervals)])
-        after = time_in_turn({"": step}, repetitions)[""]
-        rows.append(_row(source, size, seconds, seconds / np.median(np.concatenate([before, after]))))
+    block = max(LOG_EVERY * intervals // 2, 1)
+    for label, source in sources.items():
+        loop = Contender(make_loop, size, source, intervals)
+        before = time_in_turn({"": own}, block)[""]
+        seconds = np.array([loop.run()[1]])
+        after = time_in_turn({"": own}, block)[""]
+        loop.close()
+        alone = np.median(np.concatenate([before, after]))
+        rows.append(_row(label, size, seconds, seconds / alone, own.facts["peak"]))
     return rows
 
 
-def _row(name: str, size: Size, seconds: np.ndarray, ratios: np.ndarray) -> dict[str, Any]:
+def _row(name: str, size: Size, seconds: np.ndarray, ratios: np.ndarray, peak: float | None) -> dict[str, Any]:
     """Returns and prints one line: speed, quartiles of the step time, and time relative to m5jax's step alone."""
     speed = size.tokens / float(np.median(seconds))
     low, high = (float(np.quantile(seconds, share)) for share in (0.25, 0.75))
-    ratio, peak = float(np.median(ratios)), peak_flops(jax.devices()[0])
-    achieved = speed * size.flops_per_token
-    share = achieved / (peak * jax.device_count()) if peak else None
+    ratio, achieved = float(np.median(ratios)), speed * size.flops_per_token
+    share = achieved / peak if peak else None
     print(
         f"  {name:<24}{speed:>12,.0f} tokens/s  {1e3 * low:>9,.1f} to {1e3 * high:>9,.1f} ms  x{ratio:<6.3f}"
         f"{achieved / 1e9:>10,.0f} GFLOP/s" + (f"  {share:.1%} of peak" if share else ""),
@@ -257,8 +319,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    described = environment() | {"device": jax.devices()[0].device_kind, "devices": jax.device_count()}
-    results = {}
+    # Several processes share an accelerator here; JAX would take most of its memory for the first.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    described, results = environment(), {}
     for name in arguments.sizes:
         size = SIZES[name]
         if arguments.batch_size:

@@ -1,7 +1,8 @@
 """Masked LM on the embedded catalog: `embedded_catalog_{en,de,ar}_mlm` and their mixture `embedded_catalog_mlm`."""
 
 from m5jax.data.default_vocabulary import register_default_vocabulary
-from m5jax.data.task_builders import add_masked_lm_tasks, embedded_catalog_corpus, embedded_catalog_vocabulary
+from m5jax.data.embedded_catalog.corpus import embedded_catalog_corpus, embedded_catalog_vocabulary
+from m5jax.data.task_builders import add_masked_lm_tasks
 
 LANGUAGES = ("en", "de", "ar")
 

@@ -101,6 +101,9 @@ def test_a_finished_run_is_prolonged_but_not_changed(whole_run, capsys):
         ("--gin.MIXTURE='embedded_catalog_mln'", "did you mean embedded_catalog_mlm"),
         ("--gin.MIXTURE='products_mlm'", "has no vocabulary of its own"),
         ("--gin.TASK_MODULES=('my_tasks_that_are_not_there',)", "no Python module 'my_tasks_that_are_not_there'"),
+        ("--gin.TASK_MODULES=('',)", "'' is no module's name"),
+        ("--gin.TASK_MODULES=('.tasks',)", "'.tasks' is no module's name"),
+        ("--gin.MaskingPolicy.rate=1.5", "MaskingPolicy.rate = 1.5; allowed: above 0 and below 1"),
         ("--gin.VOCABULARY='absent.model'", "cannot read the vocabulary absent.model"),
         ("--gin.EncoderConfig.vocab_size=1000", "EncoderConfig.vocab_size = 1000 rows"),
         ("--gin.MeshConfig.data=3", "does not multiply to the 8 devices"),
@@ -118,6 +121,15 @@ def test_what_cannot_run_stops_at_once_with_one_line(tmp_path, capsys, flag, mes
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_run_may_mask_otherwise_than_its_tasks(tmp_path, capsys):
+    masking = ["--gin.DataConfig.masking=@MaskingPolicy()", "--gin.MaskingPolicy.rate=0.3"]
+    assert train(tmp_path / "run", 2, *masking) == 0
+    assert "MaskingPolicy.rate = 0.3" in (tmp_path / "run" / "config.gin").read_text(encoding="utf-8")
+    assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
+    assert train(tmp_path / "run", 4, masking[0], "--gin.MaskingPolicy.rate=0.2") == 2
+    assert "MaskingPolicy.rate: 0.3 there, 0.2 now" in capsys.readouterr().err
 
 
 def test_tensor_parallel_batch_that_the_mesh_divides(tmp_path):

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from m5jax.cli.flags import parse_pairs, positive
+
 DESCRIPTION = """Embeds the records of a file with a trained run and writes Parquet: one row a record, with its id
 (products) or line (text) and the embedding.
 
@@ -32,13 +34,12 @@ def add_parser(subparsers: Any) -> None:
         help="column of a field of another name",
     )
     parser.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
-    parser.add_argument("--batch_size", type=int, default=64, help="records at a time (default: %(default)s)")
+    parser.add_argument("--batch_size", type=positive, default=64, help="records at a time (default: %(default)s)")
     parser.add_argument("--step", type=int, help="checkpoint to use (default: the newest intact one)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.cli.pairs import parse_pairs
     from m5jax.configuration.load import load_embedder
     from m5jax.inference.embed_file import embed_file
 

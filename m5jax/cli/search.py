@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from m5jax.cli.flags import positive
+
 DESCRIPTION = """Prints the records whose embeddings are nearest to a query's.
 
   m5jax search --run=runs/a --embeddings=embeddings.parquet --query="wireless headphones" --top=5
@@ -20,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
     parser.add_argument("--embeddings", required=True, type=Path, help="Parquet file made by m5jax embed")
     parser.add_argument("--query", required=True, help="text, read as a product's title")
-    parser.add_argument("--top", type=int, default=10, help="records to print (default: %(default)s)")
+    parser.add_argument("--top", type=positive, default=10, help="records to print (default: %(default)s)")
     parser.set_defaults(run=run)
 
 

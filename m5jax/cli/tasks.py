@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from m5jax.cli.flags import positive
+
 DESCRIPTION = """Lists registered tasks and mixtures, or shows decoded examples of one, before and after each step.
 
   m5jax tasks list
@@ -22,8 +24,10 @@ def add_parser(subparsers: Any) -> None:
     list_parser = verbs.add_parser("list", help="names of tasks and mixtures")
     show_parser = verbs.add_parser("show", help="decoded examples, before and after each step")
     show_parser.add_argument("name", metavar="NAME", help="task or mixture")
-    show_parser.add_argument("--examples", type=int, default=1, help="records to show (default: %(default)s)")
-    show_parser.add_argument("--vocabulary", default="", metavar="FILE", help="vocabulary (default: the task's own)")
+    show_parser.add_argument("--examples", type=positive, default=1, help="records to show (default: %(default)s)")
+    show_parser.add_argument(
+        "--vocabulary", default="", metavar="FILE", help="vocabulary (needed where the task has none of its own)"
+    )
     for verb in (list_parser, show_parser):
         verb.add_argument(
             "--task_module",

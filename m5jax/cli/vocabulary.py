@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from m5jax.cli.flags import parse_pairs, positive
+from m5jax.data.vocabulary import DEFAULT_ALPHA, DEFAULT_MAX_SENTENCES
+
 DESCRIPTION = """Trains a SentencePiece vocabulary (unigram, byte fallback, NFKC) with m5jax's reserved ids, drawing
 sentences by language with p_i proportional to n_i ** alpha.
 
@@ -25,16 +28,20 @@ def add_parser(subparsers: Any) -> None:
     train.add_argument("--kind", choices=("product", "text"), default="text", help="default: text")
     train.add_argument("--column", action="append", default=[], metavar="FIELD=COLUMN", help="column of a field")
     train.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
-    train.add_argument("--size", type=int, required=True, help="pieces, 8,000 to 256,000 for real use")
-    train.add_argument("--alpha", type=float, default=0.3, help="balance of languages (default: %(default)s)")
-    train.add_argument("--sentences", type=int, default=1_000_000, help="records to learn from (default: %(default)s)")
+    train.add_argument("--size", type=positive, required=True, help="pieces, 8,000 to 256,000 for real use")
+    train.add_argument("--alpha", type=float, default=DEFAULT_ALPHA, help="balance of languages (default: %(default)s)")
+    train.add_argument(
+        "--sentences",
+        type=positive,
+        default=DEFAULT_MAX_SENTENCES,
+        help="records to learn from (default: %(default)s)",
+    )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--output", required=True, type=Path, metavar="FILE", help="model to write; must not exist")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.cli.pairs import parse_pairs
     from m5jax.data.vocabulary_from_files import train_vocabulary_from_files
 
     vocabulary = train_vocabulary_from_files(

@@ -186,6 +186,8 @@ def _fits(value: Any, expected: Any) -> bool:
     if isinstance(value, _Reference):
         called = value.text.endswith("()")
         return called and any(option is CONFIGURABLES[value.configurable] for option in options)
+    if value is None:
+        return type(None) in options
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
@@ -198,10 +200,12 @@ def _fits(value: Any, expected: Any) -> bool:
 def _type_name(expected: Any) -> str:
     if typing.get_origin(expected) is tuple:
         return f"a tuple of {_type_name(typing.get_args(expected)[0])}"
-    options = typing.get_args(expected) or (expected,)
-    return " or ".join(
-        f"@{option.__name__}()" if option.__name__ in CONFIGURABLES else option.__name__ for option in options
-    )
+    if expected is type(None):
+        return "None"
+    options = typing.get_args(expected)
+    if options:
+        return " or ".join(map(_type_name, options))
+    return f"@{expected.__name__}()" if expected.__name__ in CONFIGURABLES else expected.__name__
 
 
 def _macro_names(value: Any) -> list[str]:

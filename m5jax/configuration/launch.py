@@ -25,22 +25,16 @@ from m5jax.configuration.run_directory import (
     write_config,
 )
 from m5jax.data.default_vocabulary import default_vocabulary
-from m5jax.data.pipeline import (
-    Batch,
-    BatchIterator,
-    evaluation_batches,
-    evaluation_tasks,
-    training_batches,
-    unigram_baseline,
-)
+from m5jax.data.pipeline import Batch, BatchIterator, evaluation_tasks, training_batches
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.evaluator import make_evaluate
+from m5jax.evaluation.held_out import held_out_batches, language_results
+from m5jax.evaluation.report import FILE_NAME as REPORT
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import (
     LANGUAGE_ALIGN,
     LANGUAGE_HEADERS,
-    LanguageResult,
     RunSummary,
     format_table,
     language_rows,
@@ -49,14 +43,15 @@ from m5jax.evaluation.tables import (
     write_summary,
 )
 from m5jax.models import FunctionalModel
+from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.loop import Training, TrainingResult, train
-from partitioning import MeshConfig, batch_shards, check_batch, make_mesh, tree_shapes
+from m5jax.training.run_log import FILE_NAME as METRICS
+from partitioning import MeshConfig, check_batch, make_mesh, tree_shapes
 
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("m5jax", "jax", "flax", "optax", "orbax-checkpoint", "seqio", "tensorflow", "sentencepiece")
-BASELINE_EXAMPLES = 2_000  # of the training split: plenty to find its most frequent token
 
 
 def train_run(run: Run) -> str:
@@ -73,6 +68,7 @@ def train_run(run: Run) -> str:
     # The directory takes the config only once there is data to train on.
     batches = _training_batches(run)
     held_out = _held_out(run, mesh, tasks)
+    predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
     for change in changes:
         logger.info("changed since this run began: %s", change)
     write_config(run.directory, config)
@@ -90,7 +86,7 @@ def train_run(run: Run) -> str:
             batches=batches,
             batch_size=run.data.batch_size,
             evaluate=make_evaluate(model, run.objective, mesh, held_out),
-            flops_per_token=run.model.flops_per_token(run.data.length, _predicted_fraction(held_out)),
+            flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
         )
         try:
             summary = _end_summary(run, tasks, summary, train(training))
@@ -111,11 +107,11 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     mesh = make_mesh(MeshConfig())  # of what is here, not where it was trained
     model = FunctionalModel.from_config(run.model)
     tasks = evaluation_tasks(run.data.mixture)
-    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+    with Checkpoints(run_dir / CHECKPOINTS) as checkpoints:
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
         evaluated, parameters = checkpoints.restore_parameters(abstract, step)
     values = make_evaluate(model, run.objective, mesh, _held_out(run, mesh, tasks))(parameters)
-    results = _language_results(run, tasks, values)
+    results = language_results(tasks, values, length=run.data.length, max_examples=run.data.evaluation_examples)
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
         try:
@@ -149,46 +145,20 @@ def _training_batches(run: Run) -> BatchIterator:
         batch_size=run.data.batch_size // jax.process_count(),
         seed=run.data.seed,
         mixing_alpha=run.data.mixing_alpha,
+        masking=run.data.masking,
         shard_index=jax.process_index(),
         shard_count=jax.process_count(),
     )
 
 
 def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[Batch]]:
-    """Returns this process's rows of the held-out batches of each language."""
-    rows = -(-run.data.batch_size // batch_shards(mesh)) * batch_shards(mesh)
-    share = rows // jax.process_count()
-    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-    return {
-        language: [
-            {name: array[mine] for name, array in batch.items()}
-            for batch in evaluation_batches(
-                task, length=run.data.length, batch_size=rows, max_examples=run.data.evaluation_examples
-            )
-        ]
-        for language, task in tasks.items()
-    }
-
-
-def _predicted_fraction(held_out: Mapping[str, list[Batch]]) -> float:
-    batch = next(batches[0] for batches in held_out.values() if batches)
-    return batch["targets"].shape[1] / batch["inputs"].shape[1]
-
-
-def _language_results(run: Run, tasks: Mapping[str, str], values: Mapping[str, float]) -> dict[str, LanguageResult]:
-    return {
-        language: LanguageResult(
-            loss=values[f"evaluation/{language}/loss"],
-            accuracy=values[f"evaluation/{language}/accuracy"],
-            unigram_accuracy=unigram_baseline(
-                task,
-                length=run.data.length,
-                max_examples=run.data.evaluation_examples,
-                max_training_examples=BASELINE_EXAMPLES,
-            ),
-        )
-        for language, task in tasks.items()
-    }
+    return held_out_batches(
+        tasks,
+        mesh,
+        length=run.data.length,
+        batch_size=run.data.batch_size,
+        max_examples=run.data.evaluation_examples,
+    )
 
 
 def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
@@ -205,10 +175,10 @@ def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
         written={
             name: str(run.directory / path)
             for name, path in {
-                "checkpoints": "checkpoints",
+                "checkpoints": CHECKPOINTS,
                 "vocabulary": VOCABULARY,
-                "metrics": "metrics.jsonl",
-                "report": "report.html",
+                "metrics": METRICS,
+                "report": REPORT,
             }.items()
         },
     )
@@ -218,7 +188,9 @@ def _end_summary(run: Run, tasks: Mapping[str, str], summary: RunSummary, result
     trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
     return dataclasses.replace(
         summary,
-        languages=_language_results(run, tasks, result.evaluation),
+        languages=language_results(
+            tasks, result.evaluation, length=run.data.length, max_examples=run.data.evaluation_examples
+        ),
         steps=result.step,
         tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
         model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,

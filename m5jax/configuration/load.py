@@ -16,7 +16,7 @@ from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
 from m5jax.inference.embedder import Embedder
 from m5jax.models import FunctionalModel
-from m5jax.training.checkpoints import Checkpoints
+from m5jax.training.checkpoints import FOLDER, Checkpoints
 from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
 
@@ -46,6 +46,8 @@ def import_task_modules(modules: Sequence[str]) -> None:
     """Imports the modules that register tasks; raises UserError for one that is not there."""
     load_tensorflow()
     for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise UserError(f"TASK_MODULES: {module!r} is no module's name; one is such as my_tasks or my.tasks")
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -61,7 +63,7 @@ def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
     run = load_run_directory(run_dir)
     model = FunctionalModel.from_config(run.model)
     mesh = make_mesh(MeshConfig())
-    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+    with Checkpoints(run_dir / FOLDER) as checkpoints:
         _, parameters = checkpoints.restore_parameters(
             tree_shapes(mesh, model.abstract_parameters, model.logical_axes), step
         )

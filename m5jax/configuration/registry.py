@@ -3,6 +3,7 @@
 import gin
 
 from m5jax.configuration.run import DataConfig, Run
+from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.models import EncoderConfig
 from m5jax.objectives import MaskedLanguageModel
 from m5jax.training.checkpoints import KeepPolicy
@@ -22,6 +23,7 @@ CONFIGURABLES: dict[str, type] = {
         InverseSquareRoot,
         KeepPolicy,
         MaskedLanguageModel,
+        MaskingPolicy,
         MeshConfig,
         Run,
         TrainerConfig,

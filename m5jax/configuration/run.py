@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+from m5jax.data.masking_policy import MaskingPolicy
+from m5jax.data.mixing import DEFAULT_ALPHA
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig
 from m5jax.objectives import MaskedLanguageModel
@@ -20,6 +22,7 @@ class DataConfig:
       length: tokens a row.
       batch_size: rows a step, over all devices.
       mixing_alpha: languages are drawn with p_i proportional to n_i ** alpha: 1 as they come, 0 all alike.
+      masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
       seed: of shuffling, mixing and masking.
       evaluation_examples: at most so many held-out records a language.
     """
@@ -27,7 +30,8 @@ class DataConfig:
     mixture: str
     length: int
     batch_size: int
-    mixing_alpha: float = 0.5
+    mixing_alpha: float = DEFAULT_ALPHA
+    masking: MaskingPolicy | None = None
     seed: int = 0
     evaluation_examples: int = 1000
 

@@ -32,6 +32,7 @@ from m5jax.data.records import (
 )
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
+from m5jax.data.serialize import serialize_line
 from m5jax.data.shard_writer import ShardWriter
 from m5jax.errors import UserError, unknown_name
 
@@ -76,6 +77,13 @@ class Corpus:
         if split not in splits:
             raise UserError(f"corpus {self.name} has no {split} records in {language}; splits there: {_listed(splits)}")
         return shard_paths(self.directory, language, split, self.shards)
+
+    def texts(self, language: str, split: str) -> Iterator[str]:
+        """Yields the serialized text of each record; raises UserError as `files`."""
+        for path in self.files(language, split):
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    yield serialize_line(self.kind, line)
 
     def _language(self, language: str) -> Mapping[str, Mapping[str, int]]:
         if language not in self.counts:

@@ -16,5 +16,8 @@ def register_default_vocabulary(name: str, make: Callable[[], Path]) -> None:
 def default_vocabulary(name: str) -> Path:
     """Returns the vocabulary registered for a task or mixture; raises UserError where there is none."""
     if name not in _BY_NAME:
-        raise UserError(f"{name} has no vocabulary of its own; set VOCABULARY to one that m5jax vocabulary train made")
+        raise UserError(
+            f"{name} has no vocabulary of its own; name one that m5jax vocabulary train made "
+            "(VOCABULARY in gin, --vocabulary of m5jax tasks show)"
+        )
     return _BY_NAME[name]()

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.mixing import DEFAULT_ALPHA
-from m5jax.data.pipeline import evaluation_batches, find_tasks, mixture_rates
+from m5jax.data.pipeline import evaluation_batches, find_tasks, is_masked_lm, mixture_rates
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
@@ -32,7 +32,8 @@ def list_tasks() -> str:
 def show_task(
     name: str, examples: int = 2, seed: int = 0, length: int = _DEFAULT_LENGTH, vocabulary: str | Path = ""
 ) -> str:
-    """Returns the first training examples of a task after each step, and its first packed row; of a mixture its rates.
+    """Returns the first training examples of a task after each step, with the rates of a mixture before them and the
+    first packed row of a masked-LM task after them.
 
     Args:
         name: a registered task or mixture; of a mixture the first task's examples are shown.
@@ -52,8 +53,9 @@ def show_task(
     sections.append(f"Task {tasks[0].name}, training split, rows of {length} tokens")
     steps = _steps(tasks[0], length, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
-    row = next(iter(evaluation_batches(tasks[0].name, length=length, batch_size=1, split="train")))
-    sections.append(_title_and_body("packed row", [_packed_row(row)]))
+    if is_masked_lm(tasks[0]):
+        row = next(iter(evaluation_batches(tasks[0].name, length=length, batch_size=1, split="train")))
+        sections.append(_title_and_body("packed row", [_packed_row(row)]))
     return "\n\n".join(sections)
 
 
@@ -90,12 +92,21 @@ def _step_name(step: Callable[..., Any]) -> str:
 def _displayed(example: tf.Tensor | dict[str, tf.Tensor]) -> str:
     if not isinstance(example, dict):
         return example.numpy().decode("utf-8", errors="replace")
-    tokens = example["inputs"].numpy()
-    if isinstance(tokens, bytes):
-        return tokens.decode("utf-8")
-    if "targets" in example:
-        return _masked_pieces(tokens, example["targets"].numpy())
-    return " ".join(current_vocabulary().pieces(tokens))
+    values = {name: value.numpy() for name, value in example.items()}
+    if values.keys() == {"inputs", "targets"} and len(values["inputs"]) == len(values["targets"]):
+        return _masked_pieces(values["inputs"], values["targets"])
+    if values.keys() == {"inputs"}:
+        return _feature_text(values["inputs"])
+    return "\n".join(f"{name}: {_feature_text(value)}" for name, value in values.items())
+
+
+def _feature_text(value: Any) -> str:
+    """Shows token ids as pieces, a text as it is, and anything else as numpy does."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.int32:
+        return " ".join(current_vocabulary().pieces(value))
+    return str(value)
 
 
 def _masked_pieces(inputs: np.ndarray, targets: np.ndarray) -> str:

@@ -10,12 +10,8 @@ from collections.abc import Mapping, Sequence
 import seqio
 import tensorflow as tf
 
+from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.vocabulary import FIRST_LEARNED_ID, FIRST_TEXT_ID, MASK_ID, current_vocabulary
-from m5jax.errors import UserError
-
-DEFAULT_MASKING_RATE = 0.15
-# Of the masked tokens, how many become <mask> and how many a random token; the rest stay as they are.
-MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 
 Example = dict[str, tf.Tensor]
 
@@ -38,45 +34,38 @@ class MaskTokens:
 
     Of an example's m maskable tokens (text, never special ids, field tokens or the end of sequence),
     floor(rate * m + u) with u uniform in [0, 1) are chosen uniformly: rate * m in expectation and never a whole token
-    away from it. Of those, 80% become <mask>, 10% a random learned token and 10% stay.
+    away from it. Of those, 80% become <mask>, 10% a random learned token and 10% stay, unless `policy` says otherwise.
 
     The result has `inputs`, int32 [n], as the model reads them, and `targets`, int32 [n]: the original id at the
     chosen positions, 0 elsewhere.
-
-    Raises:
-        UserError: `masking_rate`, the share of maskable tokens to choose, is not between 0 and 1.
     """
 
-    masking_rate: float = DEFAULT_MASKING_RATE
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.masking_rate < 1.0:
-            raise UserError(f"the masking rate is {self.masking_rate}, allowed: above 0 and below 1")
+    policy: MaskingPolicy = BERT_MASKING
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         vocabulary_size = current_vocabulary().size
 
         def mask(example: Example, seeds: Sequence[tf.Tensor]) -> Example:
-            return mask_example(example["inputs"], seeds, self.masking_rate, vocabulary_size)
+            return mask_example(example["inputs"], seeds, self.policy, vocabulary_size)
 
         return seqio.map_over_dataset(mask, num_seeds=2)(dataset)
 
 
-def mask_example(tokens: tf.Tensor, seeds: Sequence[tf.Tensor], masking_rate: float, vocabulary_size: int) -> Example:
+def mask_example(tokens: tf.Tensor, seeds: Sequence[tf.Tensor], policy: MaskingPolicy, vocabulary_size: int) -> Example:
     """Masks one example, int32 [n]; `seeds` are two pairs of integers. See `MaskTokens`."""
     length = tf.size(tokens)
     uniform = tf.random.stateless_uniform([2, length + 1], seeds[0])
     order, action = uniform[0, :length], uniform[1, :length]
     maskable = tokens >= FIRST_TEXT_ID
-    expected = masking_rate * tf.math.count_nonzero(maskable, dtype=tf.float32)
+    expected = policy.rate * tf.math.count_nonzero(maskable, dtype=tf.float32)
     count = tf.cast(tf.floor(expected + uniform[0, length]), tf.int32)
     # In random order with the maskable tokens first: they draw from [0, 1), the others have 2.
     positions = tf.math.top_k(-tf.where(maskable, order, 2.0), count, sorted=False).indices
     originals = tf.gather(tokens, positions)
     action = tf.gather(action, positions)
     random_tokens = tf.random.stateless_uniform([count], seeds[1], FIRST_LEARNED_ID, vocabulary_size, tf.int32)
-    unchanged_or_random = tf.where(action < MASK_SHARE + RANDOM_SHARE, random_tokens, originals)
-    replaced = tf.where(action < MASK_SHARE, MASK_ID, unchanged_or_random)
+    unchanged_or_random = tf.where(action < policy.mask_share + policy.random_share, random_tokens, originals)
+    replaced = tf.where(action < policy.mask_share, MASK_ID, unchanged_or_random)
     indices = positions[:, tf.newaxis]
     return {
         "inputs": tf.tensor_scatter_nd_update(tokens, indices, replaced),

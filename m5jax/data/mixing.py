@@ -2,7 +2,8 @@
 
 alpha = 1 samples in proportion to the data, alpha = 0 every language alike; values between lift small languages
 (Conneau and Lample, arXiv 1901.07291, section 3.1; mT5, arXiv 2010.11934, section 3.2 uses 0.3). Vocabulary training
-and model training use the same rule, so that a language's share of the pieces and of the steps follow each other.
+and model training use the same rule; their default exponents differ (0.3 for the vocabulary, 0.5 for the steps), since
+every language needs pieces before it can have steps.
 """
 
 import math

@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from m5jax.data.feature_converters import MaskedLanguageModelFeatureConverter
 from m5jax.data.masking import MaskTokens
+from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import DEFAULT_ALPHA, mixing_rates
 from m5jax.data.task_builders import CorpusDataSource
-from m5jax.data.vocabulary import FIRST_TEXT_ID, current_vocabulary
+from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError, unknown_name
 
 # Records of a corpus lie in the order of its input, which may be sorted: the buffer covers a large part of a small one.
@@ -35,9 +36,13 @@ class BatchIterator(Iterator[Batch]):
 
     Batches made ahead are part of the position: after `restore`, the next batch is the one that would have followed
     the last one taken before `save`, bit for bit.
+
+    Attributes:
+        shapes: of each feature.
     """
 
     def __init__(self, dataset: tf.data.Dataset, settings: dict[str, Any]) -> None:
+        self.shapes = {name: tuple(spec.shape) for name, spec in dataset.element_spec.items()}
         self._iterator = iter(dataset)
         self._settings = settings
 
@@ -80,7 +85,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     mixing_alpha: float | None = DEFAULT_ALPHA,
-    masking_rate: float | None = None,
+    masking: MaskingPolicy | None = None,
     shard_index: int = 0,
     shard_count: int = 1,
     split: str = "train",
@@ -96,7 +101,7 @@ def training_batches(
         batch_size: rows in a batch of this host.
         seed: of the order, the masks and the mixing.
         mixing_alpha: None keeps the rates that the mixture was registered with.
-        masking_rate: None keeps the tasks' own.
+        masking: None keeps the tasks' own.
         shard_index: this host's share of the records, from 0.
         shard_count: number of hosts; each reads different records.
         split: the split to read.
@@ -104,7 +109,7 @@ def training_batches(
     Raises:
         UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
     """
-    tasks = _masked_lm_tasks(name, masking_rate)
+    tasks = _masked_lm_tasks(name, masking)
     _check_shape(length, batch_size)
     if not 0 <= shard_index < shard_count:
         raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
@@ -138,7 +143,7 @@ def training_batches(
         "rates": rates,
         # Named by the fingerprint of their input: a position means nothing in other records.
         "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
-        "masking_rates": [_masking_rate(task) for task in tasks],
+        "masking": [dataclasses.asdict(_masking(task)) for task in tasks],
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
         "length": length,
@@ -197,43 +202,6 @@ def evaluation_tasks(name: str) -> dict[str, str]:
     }
 
 
-def unigram_baseline(
-    name: str,
-    *,
-    length: int,
-    split: str = "validation",
-    max_examples: int | None = None,
-    max_training_examples: int = 20_000,
-) -> float:
-    """Returns the masked-token accuracy of always answering the most frequent text token of the training split.
-
-    Measured on the predictions of `evaluation_batches` with the same arguments.
-
-    Args:
-        name: a registered masked-LM task.
-        length: tokens in a row.
-        split: the split to evaluate on.
-        max_examples: as in `evaluation_batches`.
-        max_training_examples: how many training examples to count tokens in.
-
-    Raises:
-        UserError: as `evaluation_batches`.
-    """
-    (task,) = _masked_lm_tasks(name, None)
-    counts = np.zeros(current_vocabulary().size, np.int64)
-    training = _fixed_examples(task, length, "train", max_training_examples).with_options(_options())
-    for example in training.ragged_batch(256):
-        targets = example["targets"].values.numpy()
-        original = np.where(targets > 0, targets, example["inputs"].values.numpy())
-        counts += np.bincount(original, minlength=len(counts))
-    most_frequent = FIRST_TEXT_ID + int(np.argmax(counts[FIRST_TEXT_ID:]))
-    hits = predictions = 0.0
-    for batch in evaluation_batches(name, length=length, batch_size=64, split=split, max_examples=max_examples):
-        hits += float(((batch["targets"] == most_frequent) * batch["loss_weights"]).sum())
-        predictions += float(batch["loss_weights"].sum())
-    return hits / max(predictions, 1.0)
-
-
 def mix_examples(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int) -> tf.data.Dataset:
     """Draws each example from dataset i with probability `rates[i]`; the datasets have no end."""
     return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=True)
@@ -248,6 +216,11 @@ def find_tasks(name: str) -> list[seqio.Task]:
     raise unknown_name("task", name, [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()])
 
 
+def is_masked_lm(task: seqio.Task) -> bool:
+    """Whether a task's preprocessors mask tokens, which `training_batches` and `evaluation_batches` need."""
+    return any(isinstance(step, MaskTokens) for step in task.preprocessors)
+
+
 def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = DEFAULT_ALPHA) -> dict[str, float]:
     """Returns p_i of each task of a mixture, by task name; see `training_batches` for `mixing_alpha` and the errors."""
     tasks = find_tasks(name)
@@ -259,26 +232,23 @@ def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = 
     return mixing_rates(counts, DEFAULT_ALPHA if mixing_alpha is None else mixing_alpha)
 
 
-def _masked_lm_tasks(name: str, masking_rate: float | None) -> list[seqio.Task]:
+def _masked_lm_tasks(name: str, masking: MaskingPolicy | None) -> list[seqio.Task]:
     tasks = find_tasks(name)
     for task in tasks:
-        if not any(isinstance(step, MaskTokens) for step in task.preprocessors):
+        if not is_masked_lm(task):
             raise UserError(f"task {task.name} is no masked-LM task: none of its preprocessors is MaskTokens")
-    if masking_rate is None:
+    if masking is None:
         return tasks
     return [
         task.replace(
-            preprocessors=[
-                dataclasses.replace(step, masking_rate=masking_rate) if isinstance(step, MaskTokens) else step
-                for step in task.preprocessors
-            ]
+            preprocessors=[MaskTokens(masking) if isinstance(step, MaskTokens) else step for step in task.preprocessors]
         )
         for task in tasks
     ]
 
 
-def _masking_rate(task: seqio.Task) -> float:
-    return next(step.masking_rate for step in task.preprocessors if isinstance(step, MaskTokens))
+def _masking(task: seqio.Task) -> MaskingPolicy:
+    return next(step.policy for step in task.preprocessors if isinstance(step, MaskTokens))
 
 
 def _record_count(task: seqio.Task, split: str) -> int:
@@ -308,7 +278,7 @@ def _fixed_examples(task: seqio.Task, length: int, split: str, max_examples: int
 
 
 def _converter(tasks: list[seqio.Task], pack: bool) -> MaskedLanguageModelFeatureConverter:
-    return MaskedLanguageModelFeatureConverter(max(_masking_rate(task) for task in tasks), pack=pack)
+    return MaskedLanguageModelFeatureConverter(max(_masking(task).rate for task in tasks), pack=pack)
 
 
 def _feature_lengths(length: int) -> dict[str, int]:

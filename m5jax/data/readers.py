@@ -262,7 +262,7 @@ def _parquet_rows(path: str, on_bad: OnBad) -> Iterator[Row]:
                     else:
                         yield location, row
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _first_line(error)
         raise UserError(f"{path} is no readable Parquet file (after {number} rows): {reason}") from error
 
 
@@ -272,6 +272,7 @@ def _tfds_rows(source: str) -> Iterator[Row]:
         raise UserError(f"{source} names no split; allowed: tfds:NAME/SPLIT, for example tfds:ag_news_subset/train")
     load_tensorflow()
     try:
+        import tensorflow as tf
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(f"{source} needs the package tensorflow-datasets: {error}") from error
@@ -279,23 +280,38 @@ def _tfds_rows(source: str) -> Iterator[Row]:
         builder = tfds.builder(name)
     except tfds.core.DatasetNotFoundError as error:
         raise unknown_name("TFDS data set", name, tfds.list_builders()) from error
+    except (ValueError, AssertionError) as error:  # an unknown configuration or version
+        raise UserError(f"cannot use {source}: {_first_line(error)}") from error
     try:
         builder.download_and_prepare()
     except Exception as error:  # what a data set's own preparation raises is open-ended
-        raise UserError(f"cannot prepare {source}: {str(error).splitlines()[0]}") from error
-    base_split = split.partition("[")[0]
-    if base_split not in builder.info.splits:
-        raise unknown_name(f"split of {name}", base_split, builder.info.splits)
-    for number, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split)), start=1):
-        yield f"{source}:row {number}", _plain(example)
+        raise UserError(f"cannot prepare {source}: {_first_line(error)}") from error
+    try:
+        examples = tfds.as_numpy(builder.as_dataset(split=split))
+    except (ValueError, AssertionError) as error:  # an unknown split, or a slice such as train[:x]
+        raise UserError(f"cannot read {source}: {_first_line(error)}") from error
+    number = 0
+    try:
+        for example in examples:
+            number += 1
+            yield f"{source}:row {number}", _plain(example)
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot read {source} (after {number} rows): {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _plain(value: Any) -> Any:
-    """Returns a TFDS example with numpy values and bytes as Python values."""
+    """Returns a TFDS example with numpy values and bytes as Python values; bytes that are not UTF-8 stay bytes."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
     if isinstance(value, (list, tuple)):

@@ -215,6 +215,12 @@ def _attribute_value(name: str, value: Any) -> str:
 
 
 def _type_name(value: Any) -> str:
-    return {"dict": "an object", "list": "a list", "bool": "a boolean", "int": "a number", "float": "a number"}.get(
-        type(value).__name__, f"of type {type(value).__name__}"
-    )
+    names = {
+        "dict": "an object",
+        "list": "a list",
+        "bool": "a boolean",
+        "int": "a number",
+        "float": "a number",
+        "bytes": "not UTF-8",
+    }
+    return names.get(type(value).__name__, f"of type {type(value).__name__}")

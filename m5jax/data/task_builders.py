@@ -4,22 +4,18 @@ Registration reads no data. A corpus is ingested, and the run's vocabulary looke
 """
 
 import functools
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
-from m5jax.data.embedded_catalog import embedded_catalog_directory
-from m5jax.data.masking import DEFAULT_MASKING_RATE, MaskTokens, split_long_examples
+from m5jax.data.corpus import Corpus
+from m5jax.data.masking import MaskTokens, split_long_examples
+from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.seqio_vocabulary import RunVocabulary
 from m5jax.data.serialize import serialize_line
-from m5jax.data.vocabulary import train_vocabulary
-from m5jax.data.vocabulary_from_files import corpus_texts
 from m5jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -27,7 +23,6 @@ OUTPUT_FEATURES = {
     "inputs": seqio.Feature(RunVocabulary(), add_eos=True),
     "targets": seqio.Feature(RunVocabulary(), add_eos=True),
 }
-EMBEDDED_CATALOG_VOCABULARY_SIZE = 2560
 # Python is entered once for so many lines.
 _LINES_AT_ONCE = 64
 
@@ -65,7 +60,7 @@ def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) ->
 
 
 def add_masked_lm_task(
-    name: str, corpus: Callable[[], Corpus], language: str, masking_rate: float = DEFAULT_MASKING_RATE
+    name: str, corpus: Callable[[], Corpus], language: str, masking: MaskingPolicy = BERT_MASKING
 ) -> None:
     """Registers one masked-LM task.
 
@@ -73,10 +68,10 @@ def add_masked_lm_task(
         name: letters, digits and underscores.
         corpus: called when data is first needed.
         language: the one to read.
-        masking_rate: share of the text tokens to mask.
+        masking: of its training, unless a run sets another, and of its evaluation.
 
     Raises:
-        UserError: the name is taken, or the masking rate is not between 0 and 1.
+        UserError: the name is taken.
     """
     _check_free(name)
     corpus = functools.cache(corpus)
@@ -88,7 +83,7 @@ def add_masked_lm_task(
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
             seqio.preprocessors.append_eos,
             split_long_examples,
-            MaskTokens(masking_rate),
+            MaskTokens(masking),
         ],
         output_features=OUTPUT_FEATURES,
     )
@@ -110,7 +105,7 @@ def add_masked_lm_tasks(
     name: str,
     corpus: Callable[[], Corpus],
     languages: Sequence[str],
-    masking_rate: float = DEFAULT_MASKING_RATE,
+    masking: MaskingPolicy = BERT_MASKING,
 ) -> None:
     """Registers the masked-LM task `NAME_LANGUAGE_mlm` of each language of a corpus, and their mixture `NAME_mlm`.
 
@@ -119,7 +114,7 @@ def add_masked_lm_tasks(
     corpus = functools.cache(corpus)
     tasks = {language: f"{name}_{language.replace('-', '_')}_mlm" for language in languages}
     for language, task in tasks.items():
-        add_masked_lm_task(task, corpus, language, masking_rate)
+        add_masked_lm_task(task, corpus, language, masking)
     add_mixture(f"{name}_mlm", list(tasks.values()))
 
 
@@ -130,32 +125,3 @@ def _check_free(name: str) -> None:
 
 def _square_root_rate(task: seqio.Task) -> float:
     return math.sqrt(task.num_input_examples("train"))
-
-
-@functools.cache
-def embedded_catalog_corpus() -> Corpus:
-    """Returns the embedded catalog; a tenth of its product families are for validation."""
-    return ingest_corpus(
-        "embedded_catalog",
-        {"train": embedded_catalog_directory() / "products.jsonl"},
-        # Variants of a product differ in one attribute: apart, the validation split would hold training texts.
-        column_mapping={SPLIT_KEY: "family"},
-        validation_fraction=0.1,
-    )
-
-
-def embedded_catalog_vocabulary() -> Path:
-    """Returns the vocabulary of the embedded catalog: for runs on it that name none. Trained by the first call.
-
-    Raises:
-        UserError: the cache directory cannot be written.
-    """
-    corpus = embedded_catalog_corpus()
-    texts = {language: list(corpus_texts(corpus, language, "train")) for language in corpus.languages}
-    # Of the texts and not the records, so that a change of the serialized form is followed by a new vocabulary.
-    fingerprint = hashlib.blake2b(repr(texts).encode("utf-8"), digest_size=6).hexdigest()
-    path = corpus.directory / f"vocabulary-{EMBEDDED_CATALOG_VOCABULARY_SIZE}-{fingerprint}.model"
-    if not path.is_file():
-        counts = {language: len(lines) for language, lines in texts.items()}
-        train_vocabulary(texts, counts, size=EMBEDDED_CATALOG_VOCABULARY_SIZE, output=path)
-    return path

@@ -1,11 +1,10 @@
 """A vocabulary from files of records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.corpus import ingest_corpus
 from m5jax.data.records import RecordKind
-from m5jax.data.serialize import serialize_line
 from m5jax.data.vocabulary import Vocabulary, train_vocabulary
 from m5jax.errors import UserError
 
@@ -33,7 +32,7 @@ def train_vocabulary_from_files(
         "vocabulary", {"train": list(sources)}, kind, column_mapping, defaults, validation_fraction=0.0
     )
     return train_vocabulary(
-        {language: corpus_texts(corpus, language, "train") for language in corpus.languages},
+        {language: corpus.texts(language, "train") for language in corpus.languages},
         {language: corpus.count(language, "train") for language in corpus.languages},
         size=size,
         output=output,
@@ -41,11 +40,3 @@ def train_vocabulary_from_files(
         max_sentences=max_sentences,
         seed=seed,
     )
-
-
-def corpus_texts(corpus: Corpus, language: str, split: str) -> Iterator[str]:
-    """Yields the serialized text of each record of a corpus."""
-    for path in corpus.files(language, split):
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                yield serialize_line(corpus.kind, line)

@@ -41,7 +41,6 @@ def scan_layers(
     apply: Callable[[Any, Array, Any], Array],
     per_layer: Any,
     remat: str,
-    unroll: int | bool = 1,
 ) -> Float[Array, "batch length embed"]:
     """Runs `x = apply(layer, x, slice of per_layer)` over the stacked layers in order.
 
@@ -51,7 +50,6 @@ def scan_layers(
       apply: one layer.
       per_layer: arrays with a leading `layers` axis handed to `apply`, such as layer indices and dropout keys.
       remat: a name in `REMAT_POLICIES`.
-      unroll: layers in one iteration; True unrolls all.
     """
     graphdef, state = nnx.split(layers)
 
@@ -62,4 +60,4 @@ def scan_layers(
     policy = REMAT_POLICIES[remat]
     if policy is not None:
         body = jax.checkpoint(body, policy=policy, prevent_cse=False)
-    return jax.lax.scan(body, x, (state, per_layer), unroll=unroll)[0]
+    return jax.lax.scan(body, x, (state, per_layer))[0]

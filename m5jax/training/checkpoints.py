@@ -26,6 +26,7 @@ from m5jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
+FOLDER = "checkpoints"  # of a run directory
 MANIFEST = "manifest.json"
 
 
@@ -220,6 +221,7 @@ class Checkpoints:
                 arguments = ocp.args.Composite(parameters=ocp.args.StandardRestore(abstract_parameters))
                 return candidate, self._manager.restore(candidate, args=arguments)["parameters"]
             except Exception as error:
+                _raise_if_out_of_memory(error)
                 self._check_parameters(candidate, abstract_parameters)
                 logger.warning("checkpoint %s is not intact (%s)", self.directory / str(candidate), _first_line(error))
         raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or steps}")
@@ -240,6 +242,7 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:  # Orbax names no types: whatever stops it from reading
+            _raise_if_out_of_memory(error)
             if restored is None:
                 self._check_parameters(step, abstract["parameters"])
                 self._check_optimizer(step, abstract["optimizer"])
@@ -304,6 +307,12 @@ class Checkpoints:
             code = re.search(r"os_error_code='(\d+)'", str(error))
             reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or _first_line(error)
             raise UserError(f"cannot write a checkpoint to {self.directory}: {reason}") from error
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    """Raises UserError for an error that says nothing about the checkpoint, which another try may read."""
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        raise UserError(f"there is not enough memory to restore a checkpoint: {_first_line(error)}") from error
 
 
 def _all_agree(intact: bool) -> bool:

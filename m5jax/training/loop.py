@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Objective
-from m5jax.training.checkpoints import Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
 from m5jax.training.interruption import InterruptionGuard, TrainingInterrupted
 from m5jax.training.metrics import Interval, MetricWindow, count_tokens
 from m5jax.training.optimizers import Optimizer
@@ -120,7 +120,7 @@ def train(training: Training) -> TrainingResult:
     abstract = abstract_state(training.model, transformation, training.mesh)
     with ExitStack() as stack:
         stack.enter_context(jax.set_mesh(training.mesh))
-        checkpoints = stack.enter_context(Checkpoints(training.run_dir / "checkpoints", training.config.keep))
+        checkpoints = stack.enter_context(Checkpoints(training.run_dir / FOLDER, training.config.keep))
         state = checkpoints.restore_newest(abstract, training.batches)
         if state is None:
             state = _fresh_state(training, transformation, abstract)

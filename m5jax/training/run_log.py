@@ -5,6 +5,7 @@ Names of values are paths: `train/loss`, `train/learning_rate`, `train/gradient_
 """
 
 import json
+import logging
 import math
 import os
 import time
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Any, SupportsFloat
 
 from m5jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -38,7 +41,7 @@ class RunLog:
 
     def __init__(self, run_dir: Path, resume_step: int = 0) -> None:
         # Here, so that the training loop can be imported (and timed) where only jax and its libraries are installed.
-        from tensorboardX import SummaryWriter
+        from m5jax.training.tensorboard_file import TensorBoardFile
 
         first_step = resume_step + 1 if resume_step else 0
         self.path = run_dir / FILE_NAME
@@ -46,10 +49,7 @@ class RunLog:
             run_dir.mkdir(parents=True, exist_ok=True)
             _drop_from(self.path, first_step)
             self._file = self.path.open("a", encoding="utf-8", buffering=1)
-            # The suffix keeps apart two event files of one second.
-            self._tensorboard = SummaryWriter(
-                str(run_dir / TENSORBOARD_FOLDER), purge_step=first_step, filename_suffix=f".{resume_step}"
-            )
+            self._tensorboard = TensorBoardFile(run_dir / TENSORBOARD_FOLDER, first_step, f".{resume_step}")
         except OSError as error:
             raise _write_error(self.path, error) from error
 
@@ -67,10 +67,9 @@ class RunLog:
         line = {"step": int(step), "time": round(now, 3)} | {name: _to_json(value) for name, value in scalars.items()}
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._tensorboard.write(int(step), now, scalars)
         except OSError as error:
             raise _write_error(self.path, error) from error
-        for name, value in scalars.items():
-            self._tensorboard.add_scalar(name, value, int(step), now)
 
     def close(self) -> None:
         """Flushes and closes the files; a second call does nothing.
@@ -79,11 +78,12 @@ class RunLog:
             UserError: the disk is full.
         """
         try:
-            self._file.close()
+            try:
+                self._file.close()
+            finally:
+                self._tensorboard.close()
         except OSError as error:
             raise _write_error(self.path, error) from error
-        finally:
-            self._tensorboard.close()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -91,7 +91,12 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except UserError as close_error:
+            if kind is None:
+                raise
+            logger.warning("%s", close_error)  # and the error under way goes on
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,11 @@ def test_command_line_wins_over_files():
     assert gin.query_parameter("EncoderConfig.width") == 64
 
 
+def test_an_optional_part_may_be_named_or_be_none():
+    parse_gin([QUICKSTART], ["DataConfig.masking=@MaskingPolicy()", "MaskingPolicy.rate=0.3"])
+    parse_gin([QUICKSTART], ["DataConfig.masking=None"])
+
+
 def test_later_file_wins(tmp_path):
     parse_gin([QUICKSTART, write(tmp_path, "EncoderConfig.layers = 9\n")])
     assert gin.query_parameter("EncoderConfig.layers") == 9
@@ -46,6 +51,7 @@ def test_read_bindings_follows_includes():
         ("Run.optimizer=@AdamW", "Run.optimizer = @AdamW; allowed: @AdamW() or @Adafactor()"),
         ("Run.optimizer=@Cosine()", "Run.optimizer = @Cosine(); allowed: @AdamW() or @Adafactor()"),
         ("EncoderConfig.width=@EncoderConfig()", "EncoderConfig.width = @EncoderConfig(); allowed: int"),
+        ("DataConfig.masking=3", "DataConfig.masking = 3; allowed: @MaskingPolicy() or None"),
         ("LENGTH=%LENGTH", "the macro %LENGTH is bound to itself"),
     ],
 )

@@ -12,7 +12,8 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from m5jax.data.readers import read_rows
+from m5jax.data.readers import _plain, read_rows
+from m5jax.data.records import BadRecord, parse_record
 from m5jax.errors import UserError
 
 ROWS = [{"id": "1", "title": 'A "mug",\nlarge'}, {"id": "2", "title": "Töpfe قدر"}, {"id": "3", "title": "x"}]
@@ -164,7 +165,20 @@ def test_a_tfds_data_set_gives_plain_rows(tmp_path: Path, monkeypatch: pytest.Mo
     row = {"title": "قدر", "bullets": ["a", "b"]}
     source = "tfds:m5jax_offers/train"
     assert read(source)[0] == [(f"{source}:row 1", row), (f"{source}:row 2", row)]
-    with pytest.raises(UserError, match="unknown split of m5jax_offers 'test'; allowed: train"):
-        read("tfds:m5jax_offers/test")
-    with pytest.raises(UserError, match="unknown TFDS data set 'm5jax_offer'"):
-        read("tfds:m5jax_offer/train")
+    assert len(read("tfds:m5jax_offers/train[:1]")[0]) == 1
+    for wrong, message in (
+        ("m5jax_offers/test", r"Unknown split 'test'. Should be one of \['train'\]"),
+        ("m5jax_offers/train[:x]", r"Error parsing split 'train\[:x\]'"),
+        ("m5jax_offers/large/train", "cannot use tfds:m5jax_offers/large/train: .*large not found"),
+        ("m5jax_offers:9.9.9/train", "cannot be loaded at version 9.9.9, only: 1.0.0"),
+        ("m5jax_offer/train", "unknown TFDS data set 'm5jax_offer'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(f"tfds:{wrong}")
+
+
+def test_tfds_text_that_is_not_utf8_is_left_as_bytes_and_so_rejected() -> None:
+    row = _plain({"text": b"\xff", "lang": b"en"})
+    assert row == {"text": b"\xff", "lang": "en"}
+    with pytest.raises(BadRecord, match="text is not UTF-8, a string is needed"):
+        parse_record(row, "text")

@@ -13,7 +13,7 @@ from m5jax.data.inspect_task import list_tasks, show_task
 from m5jax.data.pipeline import evaluation_batches, find_tasks
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import serialize_product
-from m5jax.data.task_builders import add_masked_lm_tasks, add_mixture, serialize_records
+from m5jax.data.task_builders import OUTPUT_FEATURES, add_masked_lm_tasks, add_mixture, serialize_records
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus
@@ -94,5 +94,25 @@ def test_showing_a_task_shows_each_step(tiny: TinyCorpus) -> None:
     assert places == sorted(places)
     assert "<mask>|" in shown
     assert "segment 1: " in shown
+    assert show_task("tiny_mlm", examples=3, length=64, vocabulary=tiny.vocabulary).count("<mask>|") > shown.count(
+        "<mask>|"
+    )
     with pytest.raises(UserError, match="unknown task 'tiny_mlmm'; did you mean tiny_mlm"):
         show_task("tiny_mlmm", vocabulary=tiny.vocabulary)
+
+
+def test_showing_a_task_of_other_features(tiny: TinyCorpus) -> None:
+    """A user's own task need not be a masked-LM task."""
+    seqio.TaskRegistry.add(
+        "tiny_labelled",
+        source=seqio.FunctionDataSource(
+            lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensors({"query": "mug", "label": 3}),
+            splits=["train"],
+        ),
+        preprocessors=[seqio.preprocessors.tokenize],
+        output_features={"query": OUTPUT_FEATURES["inputs"]},
+    )
+    shown = show_task("tiny_labelled", vocabulary=tiny.vocabulary)
+    assert "query: mug\n  label: 3" in shown
+    assert "query_pretokenized: mug" in shown
+    assert "packed row" not in shown

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import m5jax.models.encoder
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig, FunctionalModel
-from m5jax.models.stack import scan_layers
 from tests.models.tiny import VOCAB, encoder, row_of, segments_of
 
 LENGTH = 24
@@ -140,7 +139,7 @@ def test_freshly_drawn_states_keep_their_scale_in_depth():
 
 def test_flops_per_token_is_what_xla_counts(monkeypatch):
     # A scanned body is counted once, hence unrolled; norms, GELU and softmax are the rest of XLA's count.
-    monkeypatch.setattr(m5jax.models.encoder, "scan_layers", functools.partial(scan_layers, unroll=True))
+    monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))
     config = EncoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, mlp_hidden=768)
     model = FunctionalModel.from_config(config)
     tokens = jax.ShapeDtypeStruct((4, 256), jnp.int32)

@@ -280,3 +280,21 @@ def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     for path in (file, file / "checkpoints"):
         with pytest.raises(UserError, match=f"cannot use {path} for checkpoints: (File exists|Not a directory)"):
             Checkpoints(path, KeepPolicy())
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), ValueError("RESOURCE_EXHAUSTED: Out of memory")])
+def test_a_lack_of_memory_is_no_damage(
+    directory: Path, states: tuple[TrainState, TrainState], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restore(*_: object, **__: object) -> None:
+        raise error
+
+    with Checkpoints(directory, KeepPolicy()) as checkpoints:
+        steps = checkpoints.steps
+        monkeypatch.setattr(checkpoints._manager, "restore", restore)
+        with pytest.raises(UserError, match="not enough memory"):
+            checkpoints.restore_newest(states[0], position(0))
+        with pytest.raises(UserError, match="not enough memory"):
+            checkpoints.restore_parameters(states[0]["parameters"])
+        assert checkpoints.steps == steps
+    assert not list(directory.glob("*corrupt*"))

@@ -145,3 +145,25 @@ def test_a_full_disk_is_a_user_error_at_the_write_and_at_the_end(tmp_path: Path)
     with pytest.raises(UserError, match="No space left"):
         log.close()
     log.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_under_tensorboard_neither_hangs_nor_hides_an_error_under_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fill(log: RunLog) -> None:
+        log._tensorboard._writer._py_recordio_writer._writer = open("/dev/full", "wb")  # noqa: SIM115
+
+    def fail(log: RunLog) -> None:
+        with log:
+            fill(log)
+            log.write(1, {"train/loss": 1.0})
+            raise KeyError("under way")
+
+    log = RunLog(tmp_path)
+    fill(log)
+    with pytest.raises(UserError, match="No space left"):
+        log.write(1, {f"value {index}": 1.0 for index in range(1_000)})
+    with pytest.raises(KeyError, match="under way"):
+        fail(RunLog(tmp_path / "other"))
+    assert "No space left" in caplog.text

@@ -1,0 +1,36 @@
+"""How much is masked and what stands there instead, apart from TensorFlow so that gin can name it."""
+
+import dataclasses
+
+from m5jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskingPolicy:
+    """BERT's masking (arXiv 1810.04805, section 3.1).
+
+    Attributes:
+        rate: share of the text tokens that is predicted.
+        mask_share: of those, the share that becomes <mask>.
+        random_share: and the share that becomes a random token; the rest stay as they are.
+
+    Raises:
+        UserError: the rate is not between 0 and 1, or the shares are negative or sum to more than 1.
+    """
+
+    rate: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate < 1.0:
+            raise UserError(f"MaskingPolicy.rate = {self.rate}; allowed: above 0 and below 1")
+        # 0.9 + 0.1 is 1 only nearly.
+        if min(self.mask_share, self.random_share) < 0.0 or self.mask_share + self.random_share > 1.0 + 1e-9:
+            raise UserError(
+                f"MaskingPolicy.mask_share = {self.mask_share} and random_share = {self.random_share}; "
+                "allowed: 0 or more, together at most 1"
+            )
+
+
+BERT_MASKING = MaskingPolicy()
