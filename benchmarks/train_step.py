@@ -3,9 +3,12 @@
     python benchmarks/train_step.py
     python benchmarks/train_step.py --huggingface        # beside PyTorch; needs pip install 'm5jax[huggingface]'
 
-Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is
-compared runs in turn, step by step, so that a change of the machine's load hits all alike; a ratio is the median over
-such pairs. Each contender has a process of its own: JAX was 1.7 times as slow in one that also holds a PyTorch model.
+Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is compared
+runs in turn in processes of their own, a few steps at a time, so that a change of the machine's load hits all alike; a
+ratio is the median over such pairs. The first step of a turn does not count: a virtual machine takes back memory that lies
+idle, and getting it again made single steps in turn 1.7 times as slow as the same steps on end.
+
+A size's figures replace those it had in the JSON; the others stay.
 """
 
 import argparse
@@ -41,6 +44,8 @@ from partitioning import MeshConfig, batch_sharding, make_mesh, peak_flops
 MASKING_RATE = 0.15
 MASK, FIRST_TEXT_ID = 3, 400
 LOG_EVERY = 10
+STEPS_A_TURN = 3
+LOOP_ROUNDS = 3
 MIXTURE = "embedded_catalog_mlm"
 BASE = {"vocab_size": 32_000, "width": 768, "layers": 12, "heads": 12, "mlp_hidden": 1152}
 
@@ -174,14 +179,13 @@ def _device_facts() -> dict[str, Any]:
     return {"device": device.device_kind, "devices": count, "peak": peak * count if peak else None}
 
 
-def time_in_turn(contenders: dict[str, Contender], repetitions: int) -> dict[str, np.ndarray]:
-    """Returns the seconds of each of `repetitions` steps, after two that do not count."""
+def time_in_turn(contenders: dict[str, Contender], steps: int) -> dict[str, np.ndarray]:
+    """Returns the seconds of each of at least `steps` steps, `STEPS_A_TURN` at a time."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for repetition in range(repetitions + 2):
+    for _ in range(-(-steps // STEPS_A_TURN)):
         for name, contender in contenders.items():
-            taken, _ = contender.run()
-            if repetition >= 2:
-                seconds[name].append(taken)
+            contender.run()
+            seconds[name] += [contender.run()[0] for _ in range(STEPS_A_TURN)]
     return {name: np.array(values) for name, values in seconds.items()}
 
 
@@ -259,7 +263,7 @@ def measure(name: str, size: Size, arguments: argparse.Namespace) -> dict[str, A
 
 
 def _loop_rows(name: str, size: Size, own: Contender, intervals: int) -> list[dict[str, Any]]:
-    """Times the loop between two blocks of as many steps alone."""
+    """Times the loop between blocks of half as many steps alone."""
     if not intervals:
         return []
     if importlib.util.find_spec("tensorboardX") is None:
@@ -269,16 +273,21 @@ def _loop_rows(name: str, size: Size, own: Contender, intervals: int) -> list[di
     if name == "quickstart" and importlib.util.find_spec("seqio") is not None:
         sources["m5jax loop, live input"] = live_batches
     rows = []
-    block = max(LOG_EVERY * intervals // 2, 1)
     for label, source in sources.items():
         loop = Contender(make_loop, size, source, intervals)
-        before = time_in_turn({"": own}, block)[""]
-        seconds = np.array([loop.run()[1]])
-        after = time_in_turn({"": own}, block)[""]
+        alone, seconds = [_median_step(own, intervals)], []
+        for _ in range(LOOP_ROUNDS):
+            seconds.append(loop.run()[1])
+            alone.append(_median_step(own, intervals))
         loop.close()
-        alone = np.median(np.concatenate([before, after]))
-        rows.append(_row(label, size, seconds, seconds / alone, own.facts["peak"]))
+        ratios = np.array(seconds) / (0.5 * (np.array(alone[:-1]) + np.array(alone[1:])))
+        rows.append(_row(label, size, np.array(seconds), ratios, own.facts["peak"]))
     return rows
+
+
+def _median_step(own: Contender, intervals: int) -> float:
+    own.run()
+    return float(np.median([own.run()[0] for _ in range(LOG_EVERY * intervals // 2)]))
 
 
 def _row(name: str, size: Size, seconds: np.ndarray, ratios: np.ndarray, peak: float | None) -> dict[str, Any]:
@@ -309,7 +318,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
     parser.add_argument("--batch_size", type=int, help="rows a batch, instead of the size's own")
     parser.add_argument("--steps", type=int, default=10, help="steps timed of each kind (%(default)s)")
-    parser.add_argument("--loop_intervals", type=int, default=3, help=f"of {LOG_EVERY} steps; 0: no loop (%(default)s)")
+    parser.add_argument(
+        "--loop_intervals",
+        type=int,
+        default=3,
+        help=f"of {LOG_EVERY} steps, {LOOP_ROUNDS} times; 0: no loop (%(default)s)",
+    )
     parser.add_argument("--huggingface", action="store_true", help="compare with ModernBERT on PyTorch")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).with_name("results") / "train_step.json", help="JSON to write"
@@ -321,14 +335,14 @@ def main() -> None:
     arguments = parse_arguments()
     # Several processes share an accelerator here; JAX would take most of its memory for the first.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    described, results = environment(), {}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     for name in arguments.sizes:
         size = SIZES[name]
         if arguments.batch_size:
             size = dataclasses.replace(size, batch_size=arguments.batch_size)
-        results[name] = measure(name, size, arguments)
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps({"environment": described, "results": results}, indent=2) + "\n")
+        results[name] = {"environment": environment(), **measure(name, size, arguments)}
+        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
     print(f"\nwritten to {arguments.output}")
 
 
