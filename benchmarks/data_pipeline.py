@@ -27,9 +27,7 @@ import tensorflow as tf
 import tasks  # noqa: F401  registers the tasks
 from benchmarks.environment import environment
 from m5jax.data.default_vocabulary import default_vocabulary
-from m5jax.data.feature_converters import MaskedLanguageModelFeatureConverter
-from m5jax.data.masking import DEFAULT_MASKING_RATE
-from m5jax.data.packing import masked_budget
+from m5jax.data.packing import prediction_budget
 from m5jax.data.pipeline import evaluation_batches, find_tasks, training_batches
 from m5jax.data.task_builders import CorpusDataSource
 from m5jax.data.vocabulary import set_current_vocabulary, train_vocabulary
@@ -134,7 +132,7 @@ def measure_packing(name: str, length: int, examples: int | None) -> PackingFill
         rows,
         padding_percent=100.0 * (1.0 - tokens / (rows * length)),
         padding_percent_unpacked=100.0 * (1.0 - tokens / (unpacked_rows * length)),
-        budget=masked_budget(length, DEFAULT_MASKING_RATE),
+        budget=prediction_budget(length, DEFAULT_MASKING_RATE),
         predictions_per_row=predictions / rows,
     )
 

@@ -67,5 +67,5 @@ def _config(config: EncoderConfig, tuned: bool) -> transformers.ModernBertConfig
 def _labels(batch: dict[str, np.ndarray]) -> np.ndarray:
     labels = np.full(batch["inputs"].shape, IGNORED, np.int64)
     rows, slots = np.nonzero(batch["loss_weights"])
-    labels[rows, batch["masked_positions"][rows, slots]] = batch["targets"][rows, slots]
+    labels[rows, batch["predicted_positions"][rows, slots]] = batch["targets"][rows, slots]
     return labels

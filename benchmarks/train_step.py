@@ -5,8 +5,8 @@
 
 Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is compared
 runs in turn in processes of their own, a few steps at a time, so that a change of the machine's load hits all alike; a
-ratio is the median over such pairs. The first step of a turn does not count: a virtual machine takes back memory that lies
-idle, and getting it again made single steps in turn 1.7 times as slow as the same steps on end.
+ratio is the median over such pairs. The first step of a turn does not count: a virtual machine takes back memory that
+lies idle, and getting it again made single steps in turn 1.7 times as slow as the same steps on end.
 
 A size's figures replace those it had in the JSON; the others stay.
 """
@@ -31,9 +31,9 @@ import jax
 import numpy as np
 
 from benchmarks.environment import environment, usable_cores
-from m5jax.data.packing import masked_budget
+from m5jax.data.packing import prediction_budget
 from m5jax.models import EncoderConfig, FunctionalModel
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 from m5jax.training.loop import Batches, TrainerConfig, Training, train
 from m5jax.training.optimizers import AdamW
 from m5jax.training.schedules import Cosine
@@ -64,7 +64,7 @@ class Size:
 
     @property
     def flops_per_token(self) -> float:
-        return self.config.flops_per_token(self.length, masked_budget(self.length, MASKING_RATE) / self.length)
+        return self.config.flops_per_token(self.length, prediction_budget(self.length, MASKING_RATE) / self.length)
 
 
 SIZES = {
@@ -79,7 +79,7 @@ def random_batch(size: Size, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns full rows of random tokens, of which exactly the masking rate is predicted."""
     random = np.random.default_rng(seed)
     rows, length = size.batch_size, size.length
-    budget, predicted = masked_budget(length, MASKING_RATE), round(length * MASKING_RATE)
+    budget, predicted = prediction_budget(length, MASKING_RATE), round(length * MASKING_RATE)
     tokens = random.integers(FIRST_TEXT_ID, size.config.vocab_size, (rows, length), dtype=np.int32)
     places = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
     masked = np.zeros((rows, budget), np.int32)
@@ -91,7 +91,7 @@ def random_batch(size: Size, seed: int = 0) -> dict[str, np.ndarray]:
         "inputs": inputs,
         "segment_ids": np.ones_like(tokens),
         "positions": places,
-        "masked_positions": masked,
+        "predicted_positions": masked,
         "targets": (np.take_along_axis(tokens, masked, axis=1) * weights).astype(np.int32),
         "loss_weights": weights,
     }
@@ -147,7 +147,7 @@ def make_step(size: Size) -> tuple[Callable[[], float], dict[str, Any]]:
     with jax.set_mesh(mesh):
         state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
         arrays = jax.device_put(batch, batch_sharding(mesh))
-        step = jit_train_step(make_train_step(model, MaskedLanguageModel(), transformation), shardings, mesh)
+        step = jit_train_step(make_train_step(model, LanguageModel(), transformation), shardings, mesh)
         compiled = step.lower(state, arrays).compile()
     kept = [state]
 
@@ -229,7 +229,7 @@ def time_loop(size: Size, batches: Batches, intervals: int) -> float:
             Training(
                 run_dir=run_dir,
                 model=FunctionalModel.from_config(size.config),
-                objective=MaskedLanguageModel(),
+                objective=LanguageModel(),
                 optimizer=OPTIMIZER,
                 mesh=make_mesh(MeshConfig()),
                 config=TrainerConfig(steps=LOG_EVERY * (intervals + 1), log_every=LOG_EVERY),

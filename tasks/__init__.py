@@ -4,7 +4,7 @@ A run names its task modules in gin (`TASK_MODULES = ("tasks", "my_tasks")`), so
 Ten lines make a catalog file trainable, here with columns that have other names than ours:
 
     from m5jax.data.corpus import ingest_corpus
-    from m5jax.data.task_builders import add_masked_lm_tasks
+    from m5jax.data.task_builders import add_language_tasks
 
     def my_catalog():
         return ingest_corpus(
@@ -13,7 +13,7 @@ Ten lines make a catalog file trainable, here with columns that have other names
             column_mapping={"id": "sku", "language": "lang", "title": "name", "category": "breadcrumb"},
         )
 
-    add_masked_lm_tasks("my_catalog", my_catalog, languages=("en", "de"))
+    add_language_tasks("my_catalog", my_catalog, languages=("en", "de"))
 
 registers `my_catalog_en_mlm`, `my_catalog_de_mlm` and the mixture `my_catalog_mlm`. A TFDS data set is read so too:
 
@@ -26,7 +26,7 @@ registers `my_catalog_en_mlm`, `my_catalog_de_mlm` and the mixture `my_catalog_m
             defaults={"lang": "en"},
         )
 
-    add_masked_lm_tasks("glue_sentences", glue_sentences, languages=("en",))
+    add_language_tasks("glue_sentences", glue_sentences, languages=("en",))
 """
 
 from tasks import embedded_catalog, real_text

@@ -1,11 +1,12 @@
-"""Masked LM on the embedded catalog: `embedded_catalog_{en,de,ar}_mlm` and their mixture `embedded_catalog_mlm`."""
+"""The embedded catalog: `embedded_catalog_{en,de,ar}_OBJECTIVE` and the mixtures `embedded_catalog_OBJECTIVE`."""
 
 from m5jax.data.default_vocabulary import register_default_vocabulary
 from m5jax.data.embedded_catalog.corpus import embedded_catalog_corpus, embedded_catalog_vocabulary
-from m5jax.data.task_builders import add_masked_lm_tasks
+from m5jax.data.task_builders import OBJECTIVES, add_language_tasks
 
 LANGUAGES = ("en", "de", "ar")
 
-add_masked_lm_tasks("embedded_catalog", embedded_catalog_corpus, LANGUAGES)
-for _name in ("embedded_catalog_mlm", *(f"embedded_catalog_{language}_mlm" for language in LANGUAGES)):
-    register_default_vocabulary(_name, embedded_catalog_vocabulary)
+add_language_tasks("embedded_catalog", embedded_catalog_corpus, LANGUAGES)
+for _objective in OBJECTIVES:
+    for _part in ("", *(f"_{language}" for language in LANGUAGES)):
+        register_default_vocabulary(f"embedded_catalog{_part}_{_objective}", embedded_catalog_vocabulary)

@@ -1,12 +1,12 @@
-"""Masked LM on the text and the catalogs in the folder that the environment variable M5JAX_DATA names.
+"""Denoising of the text and the catalogs in the folder that the environment variable M5JAX_DATA names.
 
-    $M5JAX_DATA/text/LANGUAGE.{train,valid}.jsonl.zst     `text_LANGUAGE_mlm`
-    $M5JAX_DATA/products/debian_catalogue.jsonl.zst       `debian_catalogue_LANGUAGE_mlm`
-    $M5JAX_DATA/products/products.jsonl.zst               `products_en_mlm`
+    $M5JAX_DATA/text/LANGUAGE.{train,valid}.jsonl.zst     `text_LANGUAGE_OBJECTIVE`
+    $M5JAX_DATA/products/debian_catalogue.jsonl.zst       `debian_catalogue_LANGUAGE_OBJECTIVE`
+    $M5JAX_DATA/products/products.jsonl.zst               `products_en_OBJECTIVE`
 
-and the mixtures `text_mlm` (every language), `multilingual_text_mlm` (English, German, Arabic),
-`debian_catalogue_mlm` and `products_mlm`. The variable is read, and the files have to be there, when one of them is
-first used.
+for each of `OBJECTIVES` (mlm, span_corruption, ...), and the mixtures `text_OBJECTIVE` (every language),
+`multilingual_text_OBJECTIVE` (English, German, Arabic), `debian_catalogue_OBJECTIVE` and `products_OBJECTIVE`.
+The variable is read, and the files have to be there, when one of them is first used.
 """
 
 import functools
@@ -14,10 +14,11 @@ import os
 from pathlib import Path
 
 from m5jax.data.corpus import Corpus, ingest_corpus
-from m5jax.data.task_builders import add_masked_lm_task, add_masked_lm_tasks, add_mixture
+from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_mixture, add_task
 from m5jax.errors import UserError
 
 TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")
+MULTILINGUAL = ("en", "de", "ar")
 CATALOG_LANGUAGES = {"debian_catalogue": ("en", "de", "fr", "es", "it", "pt"), "products": ("en",)}
 
 
@@ -40,10 +41,11 @@ def _catalog(name: str) -> Corpus:
 
 
 # A corpus for each language, so that a run on three languages does not wait for the others to be read.
-for _language in TEXT_LANGUAGES:
-    add_masked_lm_task(f"text_{_language}_mlm", functools.partial(_text, _language), _language)
-add_mixture("text_mlm", [f"text_{language}_mlm" for language in TEXT_LANGUAGES])
-add_mixture("multilingual_text_mlm", [f"text_{language}_mlm" for language in ("en", "de", "ar")])
+for _objective, _steps in OBJECTIVES.items():
+    for _language in TEXT_LANGUAGES:
+        add_task(f"text_{_language}_{_objective}", functools.partial(_text, _language), _language, _steps)
+    add_mixture(f"text_{_objective}", [f"text_{language}_{_objective}" for language in TEXT_LANGUAGES])
+    add_mixture(f"multilingual_text_{_objective}", [f"text_{language}_{_objective}" for language in MULTILINGUAL])
 
 for _name, _languages in CATALOG_LANGUAGES.items():
-    add_masked_lm_tasks(_name, functools.partial(_catalog, _name), _languages)
+    add_language_tasks(_name, functools.partial(_catalog, _name), _languages)

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import hypothesis
 from jaxtyping import install_import_hook
 
 # A shell that runs the tests in the background has them ignore SIGINT, which some tests send.
@@ -10,6 +11,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+# A first example compiles, and CI machines are slow.
+hypothesis.settings.register_profile("m5jax", deadline=None)
+hypothesis.settings.load_profile("m5jax")
 
 # The modules of tensor functions; protocols elsewhere are for static checks only.
 MODELS = ["attention", "encoder", "heads", "layers", "stack"]

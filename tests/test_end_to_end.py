@@ -132,6 +132,16 @@ def test_a_run_may_mask_otherwise_than_its_tasks(tmp_path, capsys):
     assert "MaskingPolicy.rate: 0.3 there, 0.2 now" in capsys.readouterr().err
 
 
+def test_tasks_that_write_targets_train_beside_masked_ones(tmp_path):
+    """The UL2 experiment, as small as the others here, and the metrics of each of its tasks."""
+    flags = ["--gin_file=gin_configs/experiments/denoising.gin", "--gin.DataConfig.targets_length=24"]
+    assert train(tmp_path / "run", 4, *flags, "--gin.TrainerConfig.log_every=2") == 0
+    lines = read_metrics(tmp_path / "run")
+    assert {"train/en/loss", "train/de/loss", "train/ar/accuracy"} <= set().union(*lines)
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
+
+
 def test_tensor_parallel_batch_that_the_mesh_divides(tmp_path):
     mesh = ["--gin_file=gin_configs/meshes/data2_fsdp2_tensor2.gin", "--gin.BATCH_SIZE=4"]
     assert train(tmp_path / "run", 2, *mesh) == 0

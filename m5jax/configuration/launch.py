@@ -35,6 +35,7 @@ from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import (
     LANGUAGE_ALIGN,
     LANGUAGE_HEADERS,
+    LanguageResult,
     RunSummary,
     format_table,
     language_rows,
@@ -79,7 +80,7 @@ def train_run(run: Run) -> str:
         training = Training(
             run_dir=run.directory,
             model=model,
-            objective=run.objective,
+            objective=dataclasses.replace(run.objective, tasks=tuple(tasks) if len(tasks) > 1 else ()),
             optimizer=run.optimizer,
             mesh=mesh,
             config=run.trainer,
@@ -111,7 +112,7 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
         evaluated, parameters = checkpoints.restore_parameters(abstract, step)
     values = make_evaluate(model, run.objective, mesh, _held_out(run, mesh, tasks))(parameters)
-    results = language_results(tasks, values, length=run.data.length, max_examples=run.data.evaluation_examples)
+    results = _results(run, tasks, values)
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
         try:
@@ -142,6 +143,7 @@ def _training_batches(run: Run) -> BatchIterator:
     return training_batches(
         run.data.mixture,
         length=run.data.length,
+        targets_length=run.data.targets_length,
         batch_size=run.data.batch_size // jax.process_count(),
         seed=run.data.seed,
         mixing_alpha=run.data.mixing_alpha,
@@ -156,8 +158,20 @@ def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[
         tasks,
         mesh,
         length=run.data.length,
+        targets_length=run.data.targets_length,
         batch_size=run.data.batch_size,
         max_examples=run.data.evaluation_examples,
+    )
+
+
+def _results(run: Run, tasks: Mapping[str, str], values: Mapping[str, float]) -> dict[str, LanguageResult]:
+    data = run.data
+    return language_results(
+        tasks,
+        values,
+        length=data.length,
+        targets_length=data.targets_length,
+        max_examples=data.evaluation_examples,
     )
 
 
@@ -188,9 +202,7 @@ def _end_summary(run: Run, tasks: Mapping[str, str], summary: RunSummary, result
     trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
     return dataclasses.replace(
         summary,
-        languages=language_results(
-            tasks, result.evaluation, length=run.data.length, max_examples=run.data.evaluation_examples
-        ),
+        languages=_results(run, tasks, result.evaluation),
         steps=result.step,
         tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
         model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,

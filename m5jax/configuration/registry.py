@@ -5,7 +5,7 @@ import gin
 from m5jax.configuration.run import DataConfig, Run
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.models import EncoderConfig
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 from m5jax.training.checkpoints import KeepPolicy
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Adafactor, AdamW
@@ -22,7 +22,7 @@ CONFIGURABLES: dict[str, type] = {
         EncoderConfig,
         InverseSquareRoot,
         KeepPolicy,
-        MaskedLanguageModel,
+        LanguageModel,
         MaskingPolicy,
         MeshConfig,
         Run,

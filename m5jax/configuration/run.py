@@ -7,7 +7,7 @@ from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import DEFAULT_ALPHA
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Optimizer
 from partitioning import MeshConfig
@@ -20,6 +20,7 @@ class DataConfig:
     Attributes:
       mixture: a registered task or mixture (`m5jax tasks list`).
       length: tokens a row.
+      targets_length: tokens of those for targets that are written after their inputs; 0 where all tasks are masked LM.
       batch_size: rows a step, over all devices.
       mixing_alpha: languages are drawn with p_i proportional to n_i ** alpha: 1 as they come, 0 all alike.
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
@@ -30,6 +31,7 @@ class DataConfig:
     mixture: str
     length: int
     batch_size: int
+    targets_length: int = 0
     mixing_alpha: float = DEFAULT_ALPHA
     masking: MaskingPolicy | None = None
     seed: int = 0
@@ -55,7 +57,7 @@ class Run:
 
     run_dir: str
     model: EncoderConfig
-    objective: MaskedLanguageModel
+    objective: LanguageModel
     optimizer: Optimizer
     mesh: MeshConfig
     data: DataConfig

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.mixing import DEFAULT_ALPHA
-from m5jax.data.pipeline import evaluation_batches, find_tasks, is_masked_lm, mixture_rates
+from m5jax.data.pipeline import evaluation_batches, find_tasks, mixture_rates
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
@@ -53,7 +53,7 @@ def show_task(
     sections.append(f"Task {tasks[0].name}, training split, rows of {length} tokens")
     steps = _steps(tasks[0], length, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
-    if is_masked_lm(tasks[0]):
+    if tasks[0].output_features.keys() >= {"inputs", "targets"}:
         row = next(iter(evaluation_batches(tasks[0].name, length=length, batch_size=1, split="train")))
         sections.append(_title_and_body("packed row", [_packed_row(row)]))
     return "\n\n".join(sections)
@@ -122,7 +122,7 @@ def _packed_row(batch: dict[str, np.ndarray]) -> str:
     inputs, segments = batch["inputs"][0], batch["segment_ids"][0]
     targets = np.zeros_like(inputs)
     used = batch["loss_weights"][0] > 0
-    targets[batch["masked_positions"][0][used]] = batch["targets"][0][used]
+    targets[batch["predicted_positions"][0][used]] = batch["targets"][0][used]
     lines = [
         f"segment {segment}: {_masked_pieces(inputs[segments == segment], targets[segments == segment])}"
         for segment in range(1, int(segments.max()) + 1)

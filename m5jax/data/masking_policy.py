@@ -2,25 +2,30 @@
 
 import dataclasses
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, unknown_name
+
+UNITS = ("token", "word", "span")
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskingPolicy:
-    """BERT's masking (arXiv 1810.04805, section 3.1).
+    """BERT's masking (arXiv 1810.04805, section 3.1), of tokens, whole words or spans of words.
 
     Attributes:
         rate: share of the text tokens that is predicted.
         mask_share: of those, the share that becomes <mask>.
         random_share: and the share that becomes a random token; the rest stay as they are.
+        unit: what is chosen together: "token", "word" (all tokens up to the next space) or "span" (SpanBERT's, arXiv
+            1907.10529: one to ten words, which become <mask>, random or nothing together).
 
     Raises:
-        UserError: the rate is not between 0 and 1, or the shares are negative or sum to more than 1.
+        UserError: the rate is not between 0 and 1, the shares are negative or over 1 together, or the unit is unknown.
     """
 
     rate: float = 0.15
     mask_share: float = 0.8
     random_share: float = 0.1
+    unit: str = "token"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.rate < 1.0:
@@ -31,6 +36,8 @@ class MaskingPolicy:
                 f"MaskingPolicy.mask_share = {self.mask_share} and random_share = {self.random_share}; "
                 "allowed: 0 or more, together at most 1"
             )
+        if self.unit not in UNITS:
+            raise unknown_name("MaskingPolicy.unit", self.unit, UNITS)
 
 
 BERT_MASKING = MaskingPolicy()

@@ -9,46 +9,69 @@ Rows have, as everywhere in m5jax, segment ids 1, 2, ... and positions from 0 wi
 
 import math
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 DEFAULT_WINDOW = 1024
 
 
-def masked_budget(length: int, masking_rate: float) -> int:
+def prediction_budget(length: int, masking_rate: float) -> int:
     """Returns the predicted tokens a row of `length` tokens has room for: a tenth more than expected, and two."""
     return min(length, math.ceil(length * masking_rate * 1.1) + 2)
 
 
 def pack_window(
-    inputs: np.ndarray, targets: np.ndarray, row_splits: np.ndarray, *, length: int, budget: int, pack: bool = True
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    row_splits: np.ndarray,
+    *,
+    length: int,
+    budget: int,
+    pack: bool = True,
+    by_token: Mapping[str, np.ndarray] = MappingProxyType({}),
+    reserve_predictions: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Packs one window of masked examples into rows.
+    """Packs one window of examples into rows.
 
     With `pack`, examples go longest first into the row that they leave the least room in (best fit decreasing), and the
     rows come in an order that follows from the window's content only, independent of their examples' lengths.
     Otherwise each example has a row of its own, in order.
 
     Args:
-        inputs: int32 [tokens], ids after masking.
-        targets: int32 [tokens], the original id at predicted positions and 0 elsewhere.
+        inputs: int32 [tokens], ids that the model reads.
+        targets: int32 [tokens], the id to predict at predicted positions and 0 elsewhere.
         row_splits: int64 [examples + 1].
         length: tokens in a row; no example may have more.
-        budget: predicted tokens in a row. The inputs of a row's predictions beyond it are put back to the original.
+        budget: predicted tokens in a row. Predictions beyond it are not made; their inputs become the targets, which in
+            masked LM is to undo the masking.
+        pack: see above.
+        by_token: further features, int32 [tokens].
+        reserve_predictions: leaves room in a row so that no prediction is beyond `budget`; then no example may have
+            more predictions than that.
 
     Returns:
-        `inputs`, `segment_ids` and `positions`, int32 [rows, length]; `masked_positions` and `targets`,
-        int32 [rows, budget]; `loss_weights`, float32 [rows, budget].
+        `inputs`, `segment_ids`, `positions` and those of `by_token`, int32 [rows, length]; `predicted_positions` and
+        `targets`, int32 [rows, budget]; `loss_weights`, float32 [rows, budget].
 
     Raises:
-        ValueError: an example is longer than `length`.
+        ValueError: an example is longer than `length`, or has more predictions than are reserved.
     """
     lengths = np.diff(row_splits)
     if lengths.size and lengths.max() > length:
         raise ValueError(f"an example has {lengths.max()} tokens, more than the row length {length}")
+    sizes = lengths
+    if reserve_predictions:
+        cumulated = np.concatenate([[0], np.cumsum(targets != 0)])
+        predictions = np.diff(cumulated[row_splits])
+        if lengths.size and predictions.max() > budget:
+            raise ValueError(f"an example has {predictions.max()} predictions, more than the budget {budget}")
+        # As large a share of the row's tokens as of its predictions.
+        sizes = np.maximum(lengths, -(-predictions * length // budget))
     if pack:
         seed = zlib.crc32(inputs.tobytes())
-        rows, offsets, segments = _best_fit(lengths, length, seed)
+        rows, offsets, segments = _best_fit(lengths, sizes, length, seed)
     else:
         rows = np.arange(len(lengths))
         offsets, segments = np.zeros_like(rows), np.ones_like(rows)
@@ -63,14 +86,20 @@ def pack_window(
             ("segment_ids", np.repeat(segments, lengths)),
             ("positions", within_example),
             ("targets", targets),
+            *by_token.items(),
         )
     }
     packed.update(_take_predictions(packed["inputs"], packed["targets"], budget))
     return packed
 
 
-def _best_fit(lengths: np.ndarray, length: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns each example's row, its offset there, and its segment id; rows are numbered in random order."""
+def _best_fit(
+    lengths: np.ndarray, sizes: np.ndarray, length: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns each example's row, its offset there, and its segment id; rows are numbered in random order.
+
+    The `sizes` of a row's examples, at least their `lengths`, sum to `length` at most.
+    """
     open_rows: list[list[int]] = [[] for _ in range(length + 1)]
     # Bit r is set while a row with r free tokens is open; the best fit is then the lowest set bit from the length up.
     free_sizes = 0
@@ -78,8 +107,8 @@ def _best_fit(lengths: np.ndarray, length: int, seed: int) -> tuple[np.ndarray, 
     segments_in: list[int] = []
     count = len(lengths)
     rows, offsets, segments = [0] * count, [0] * count, [0] * count
-    order = np.argsort(-lengths, kind="stable")
-    for example, size in zip(order.tolist(), lengths[order].tolist(), strict=True):
+    order = np.argsort(-sizes, kind="stable")
+    for example, size, tokens in zip(order.tolist(), sizes[order].tolist(), lengths[order].tolist(), strict=True):
         fitting = free_sizes >> size
         if fitting:
             free = size + (fitting & -fitting).bit_length() - 1
@@ -93,7 +122,7 @@ def _best_fit(lengths: np.ndarray, length: int, seed: int) -> tuple[np.ndarray, 
         rows[example], offsets[example] = row, used[row]
         segments_in[row] += 1
         segments[example] = segments_in[row]
-        used[row] += size
+        used[row] += tokens
         left = free - size
         if left:
             open_rows[left].append(row)
@@ -118,11 +147,11 @@ def _take_predictions(inputs: np.ndarray, targets: np.ndarray, budget: int) -> d
     inputs[beyond] = targets[beyond]
     rows, columns, slot = rows[kept], columns[kept], slot[kept]
     predictions = {
-        "masked_positions": np.zeros((len(targets), budget), np.int32),
+        "predicted_positions": np.zeros((len(targets), budget), np.int32),
         "targets": np.zeros((len(targets), budget), np.int32),
         "loss_weights": np.zeros((len(targets), budget), np.float32),
     }
-    predictions["masked_positions"][rows, slot] = columns
+    predictions["predicted_positions"][rows, slot] = columns
     predictions["targets"][rows, slot] = targets[rows, columns]
     predictions["loss_weights"][rows, slot] = 1.0
     return predictions

@@ -7,7 +7,7 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.feature_converters import MaskedLanguageModelFeatureConverter
-from m5jax.data.masking import MaskTokens
+from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import DEFAULT_ALPHA, mixing_rates
+from m5jax.data.packing import prediction_budget
+from m5jax.data.preprocessors import AlignedTargets, MaskTokens
 from m5jax.data.task_builders import CorpusDataSource
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError, unknown_name
@@ -82,6 +83,7 @@ def training_batches(
     name: str,
     *,
     length: int,
+    targets_length: int = 0,
     batch_size: int,
     seed: int,
     mixing_alpha: float | None = DEFAULT_ALPHA,
@@ -96,8 +98,9 @@ def training_batches(
     tasks' sizes, and not in the registered mixture, so that a run sets alpha without touching the registry.
 
     Args:
-        name: a registered task or mixture of masked-LM tasks.
-        length: tokens in a row.
+        name: a registered task or mixture.
+        length: tokens in a row, targets that are written after their inputs included.
+        targets_length: tokens of `length` for such targets, and predictions in a row where there is a task with them.
         batch_size: rows in a batch of this host.
         seed: of the order, the masks and the mixing.
         mixing_alpha: None keeps the rates that the mixture was registered with.
@@ -109,8 +112,9 @@ def training_batches(
     Raises:
         UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
     """
-    tasks = _masked_lm_tasks(name, masking)
-    _check_shape(length, batch_size)
+    tasks = _with_masking(find_tasks(name), masking)
+    shape = _RowShape(tasks, length, targets_length)
+    _check_batch_size(batch_size)
     if not 0 <= shard_index < shard_count:
         raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
     counts = {task.name: _record_count(task, split) for task in tasks}
@@ -120,7 +124,7 @@ def training_batches(
     shard = seqio.ShardInfo(shard_index, shard_count)
     examples = [
         task.get_dataset(
-            _feature_lengths(length),
+            shape.feature_lengths,
             split=split,
             shuffle=True,
             shuffle_buffer_size=min(_SHUFFLE_BUFFER, counts[task.name]),
@@ -135,18 +139,22 @@ def training_batches(
         for index, task in enumerate(tasks)
     ]
     rates = mixture_rates(name, split, mixing_alpha)
-    mixed = mix_examples(examples, [rates[task.name] for task in tasks], seed)
-    rows = _converter(tasks, pack=True)(mixed, _feature_lengths(length))
+    numbered = [_with_task_number(dataset, index) for index, dataset in enumerate(examples)]
+    mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed)
+    rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
     batches = rows.batch(batch_size, drop_remainder=True).prefetch(2).with_options(_options())
     settings = {
         "tasks": counts,
         "rates": rates,
         # Named by the fingerprint of their input: a position means nothing in other records.
         "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
-        "masking": [dataclasses.asdict(_masking(task)) for task in tasks],
+        "masking": [
+            dataclasses.asdict(step.policy) for task in tasks if isinstance(step := _aligned(task), MaskTokens)
+        ],
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
         "length": length,
+        "targets_length": targets_length,
         "batch_size": batch_size,
         "seed": seed,
         "shard": [shard_index, shard_count],
@@ -158,6 +166,7 @@ def evaluation_batches(
     name: str,
     *,
     length: int,
+    targets_length: int = 0,
     batch_size: int,
     split: str = "validation",
     max_examples: int | None = None,
@@ -168,8 +177,8 @@ def evaluation_batches(
     The last batch is filled up with rows of zeros. Several hosts each make all batches and take their rows of them.
 
     Args:
-        name: a registered masked-LM task.
-        length: tokens in a row.
+        name: a registered task.
+        length, targets_length: as in `training_batches`.
         batch_size: rows in a batch.
         split: the split to read.
         max_examples: only the first so many, after long texts were split.
@@ -178,12 +187,13 @@ def evaluation_batches(
     Raises:
         UserError: as `training_batches`, and for a mixture, whose tasks are evaluated one by one.
     """
-    tasks = _masked_lm_tasks(name, None)
-    _check_shape(length, batch_size)
+    tasks = find_tasks(name)
+    shape = _RowShape(tasks, length, targets_length)
+    _check_batch_size(batch_size)
     if len(tasks) != 1:
         raise UserError(f"{name} is a mixture; evaluate its tasks: {', '.join(task.name for task in tasks)}")
-    examples = _fixed_examples(tasks[0], length, split, max_examples)
-    rows = _converter(tasks, pack)(examples, _feature_lengths(length))
+    examples = _with_task_number(_fixed_examples(tasks[0], shape.feature_lengths, split, max_examples), 0)
+    rows = shape.converter(pack)(examples, shape.feature_lengths | {"task": 1})
     # A generator's own body would run, and raise, only at the first batch.
     return _padded_batches(rows.batch(batch_size).prefetch(1).with_options(_options()), batch_size)
 
@@ -216,11 +226,6 @@ def find_tasks(name: str) -> list[seqio.Task]:
     raise unknown_name("task", name, [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()])
 
 
-def is_masked_lm(task: seqio.Task) -> bool:
-    """Whether a task's preprocessors mask tokens, which `training_batches` and `evaluation_batches` need."""
-    return any(isinstance(step, MaskTokens) for step in task.preprocessors)
-
-
 def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = DEFAULT_ALPHA) -> dict[str, float]:
     """Returns p_i of each task of a mixture, by task name; see `training_batches` for `mixing_alpha` and the errors."""
     tasks = find_tasks(name)
@@ -232,11 +237,58 @@ def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = 
     return mixing_rates(counts, DEFAULT_ALPHA if mixing_alpha is None else mixing_alpha)
 
 
-def _masked_lm_tasks(name: str, masking: MaskingPolicy | None) -> list[seqio.Task]:
-    tasks = find_tasks(name)
-    for task in tasks:
-        if not is_masked_lm(task):
-            raise UserError(f"task {task.name} is no masked-LM task: none of its preprocessors is MaskTokens")
+@dataclasses.dataclass(frozen=True)
+class _RowShape:
+    """The lengths that tasks share a row with."""
+
+    tasks: list[seqio.Task]
+    length: int
+    targets_length: int
+
+    def __post_init__(self) -> None:
+        if self.length < _SHORTEST_ROW:
+            raise UserError(f"the row length is {self.length}, allowed: {_SHORTEST_ROW} or more")
+        writing = [task.name for task in self.tasks if _aligned(task) is None]
+        least = _SHORTEST_ROW // 2 if writing else 0
+        most = self.length - least
+        if writing and not least <= self.targets_length <= most:
+            raise UserError(
+                f"task {writing[0]} has targets to write: the targets' length is {self.targets_length}, "
+                f"allowed: {least} to {most}, of the row length {self.length}"
+            )
+        room = self.feature_lengths["inputs"]
+        for task in self.tasks:
+            step = _aligned(task)
+            predicted = 0 if step is None else prediction_budget(room, step.predicted_share)
+            if writing and predicted > self.targets_length:
+                raise UserError(
+                    f"task {task.name} predicts up to {predicted} of {room} tokens; "
+                    f"the targets' length is {self.targets_length} and must be as much"
+                )
+
+    @property
+    def targets_are_aligned(self) -> list[bool]:
+        return [_aligned(task) is not None for task in self.tasks]
+
+    @property
+    def feature_lengths(self) -> dict[str, int]:
+        if all(self.targets_are_aligned):
+            return {"inputs": self.length, "targets": self.length}
+        return {"inputs": self.length - self.targets_length, "targets": self.targets_length}
+
+    def converter(self, pack: bool) -> LanguageModelFeatureConverter:
+        shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
+        only_aligned = len(shares) == len(self.tasks)
+        budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
+        return LanguageModelFeatureConverter(self.targets_are_aligned, budget, pack)
+
+
+def _aligned(task: seqio.Task) -> AlignedTargets | None:
+    """Returns the preprocessor that aligns a task's targets with its inputs; None where they follow them."""
+    return next((step for step in task.preprocessors if isinstance(step, AlignedTargets)), None)
+
+
+def _with_masking(tasks: list[seqio.Task], masking: MaskingPolicy | None) -> list[seqio.Task]:
     if masking is None:
         return tasks
     return [
@@ -247,8 +299,8 @@ def _masked_lm_tasks(name: str, masking: MaskingPolicy | None) -> list[seqio.Tas
     ]
 
 
-def _masking(task: seqio.Task) -> MaskingPolicy:
-    return next(step.policy for step in task.preprocessors if isinstance(step, MaskTokens))
+def _with_task_number(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:
+    return dataset.map(lambda example: {**{name: example[name] for name in ("inputs", "targets")}, "task": number})
 
 
 def _record_count(task: seqio.Task, split: str) -> int:
@@ -263,10 +315,12 @@ def _record_count(task: seqio.Task, split: str) -> int:
     return count
 
 
-def _fixed_examples(task: seqio.Task, length: int, split: str, max_examples: int | None) -> tf.data.Dataset:
+def _fixed_examples(
+    task: seqio.Task, lengths: Mapping[str, int], split: str, max_examples: int | None
+) -> tf.data.Dataset:
     _record_count(task, split)
     examples = task.get_dataset(
-        _feature_lengths(length),
+        lengths,
         split=split,
         shuffle=False,
         seed=_EVALUATION_SEED,
@@ -277,14 +331,6 @@ def _fixed_examples(task: seqio.Task, length: int, split: str, max_examples: int
     return examples if max_examples is None else examples.take(max_examples)
 
 
-def _converter(tasks: list[seqio.Task], pack: bool) -> MaskedLanguageModelFeatureConverter:
-    return MaskedLanguageModelFeatureConverter(max(_masking(task).rate for task in tasks), pack=pack)
-
-
-def _feature_lengths(length: int) -> dict[str, int]:
-    return {"inputs": length, "targets": length}
-
-
 def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
     for batch in dataset.as_numpy_iterator():
         missing = batch_size - len(batch["inputs"])
@@ -293,9 +339,7 @@ def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch
         yield batch
 
 
-def _check_shape(length: int, batch_size: int) -> None:
-    if length < _SHORTEST_ROW:
-        raise UserError(f"the row length is {length}, allowed: {_SHORTEST_ROW} or more")
+def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise UserError(f"the batch size of a host is {batch_size}, allowed: 1 or more")
 

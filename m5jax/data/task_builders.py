@@ -1,19 +1,21 @@
-"""From a corpus to registered SeqIO tasks: `add_masked_lm_tasks` is all that a module of `tasks/` calls.
+"""From a corpus to registered SeqIO tasks: `add_language_tasks` is all that a module of `tasks/` calls.
 
 Registration reads no data. A corpus is ingested, and the run's vocabulary looked up, when a dataset is first built.
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from m5jax.data.corpus import Corpus
-from m5jax.data.masking import MaskTokens, split_long_examples
+from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
+from m5jax.data.preprocessors import Denoise, MaskTokens, split_long_examples
 from m5jax.data.seqio_vocabulary import RunVocabulary
 from m5jax.data.serialize import serialize_line
 from m5jax.errors import UserError
@@ -23,6 +25,29 @@ OUTPUT_FEATURES = {
     "inputs": seqio.Feature(RunVocabulary(), add_eos=True),
     "targets": seqio.Feature(RunVocabulary(), add_eos=True),
 }
+Preprocessor = Callable[..., tf.data.Dataset]
+
+
+def _masked(policy: MaskingPolicy) -> tuple[Preprocessor, ...]:
+    return seqio.preprocessors.append_eos, split_long_examples, MaskTokens(policy)
+
+
+def _denoised(mixture: DenoiserMixture) -> tuple[Preprocessor, ...]:
+    return Denoise(mixture), seqio.preprocessors.append_eos
+
+
+# By the last part of a task's name.
+OBJECTIVES: Mapping[str, Sequence[Preprocessor]] = MappingProxyType(
+    {
+        "mlm": _masked(BERT_MASKING),
+        "word_mlm": _masked(MaskingPolicy(unit="word")),
+        "span_mlm": _masked(MaskingPolicy(unit="span")),
+        "span_corruption": _denoised(DenoiserMixture((SpanCorruption(),), (1.0,))),
+        "prefix_lm": _denoised(DenoiserMixture((PrefixSplit(),), (1.0,))),
+        "ul2": _denoised(UL2),
+        "alexatm": _denoised(ALEXATM),
+    }
+)
 # Python is entered once for so many lines.
 _LINES_AT_ONCE = 64
 
@@ -59,16 +84,15 @@ def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) ->
     return batches.unbatch().map(lambda example: {"inputs": tf.ensure_shape(example["inputs"], [])})
 
 
-def add_masked_lm_task(
-    name: str, corpus: Callable[[], Corpus], language: str, masking: MaskingPolicy = BERT_MASKING
-) -> None:
-    """Registers one masked-LM task.
+def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: Sequence[Preprocessor]) -> None:
+    """Registers one task over the serialized, tokenized records of a language.
 
     Args:
         name: letters, digits and underscores.
         corpus: called when data is first needed.
         language: the one to read.
-        masking: of its training, unless a run sets another, and of its evaluation.
+        objective: SeqIO preprocessors from `inputs`, token ids without end token, to `inputs` and `targets`; one of
+            `OBJECTIVES` or your own.
 
     Raises:
         UserError: the name is taken.
@@ -81,9 +105,7 @@ def add_masked_lm_task(
         preprocessors=[
             functools.partial(serialize_records, corpus=corpus),
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-            seqio.preprocessors.append_eos,
-            split_long_examples,
-            MaskTokens(masking),
+            *objective,
         ],
         output_features=OUTPUT_FEATURES,
     )
@@ -101,21 +123,23 @@ def add_mixture(name: str, tasks: Sequence[str]) -> None:
     seqio.MixtureRegistry.add(name, list(tasks), default_rate=_square_root_rate)
 
 
-def add_masked_lm_tasks(
+def add_language_tasks(
     name: str,
     corpus: Callable[[], Corpus],
     languages: Sequence[str],
-    masking: MaskingPolicy = BERT_MASKING,
+    objectives: Mapping[str, Sequence[Preprocessor]] = OBJECTIVES,
 ) -> None:
-    """Registers the masked-LM task `NAME_LANGUAGE_mlm` of each language of a corpus, and their mixture `NAME_mlm`.
+    """Registers, for each objective, the task `NAME_LANGUAGE_OBJECTIVE` of each language and their mixture
+    `NAME_OBJECTIVE`.
 
-    Arguments and errors are those of `add_masked_lm_task` and `add_mixture`.
+    Other arguments and errors are those of `add_task` and `add_mixture`.
     """
     corpus = functools.cache(corpus)
-    tasks = {language: f"{name}_{language.replace('-', '_')}_mlm" for language in languages}
-    for language, task in tasks.items():
-        add_masked_lm_task(task, corpus, language, masking)
-    add_mixture(f"{name}_mlm", list(tasks.values()))
+    for objective, steps in objectives.items():
+        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        for language, task in tasks.items():
+            add_task(task, corpus, language, steps)
+        add_mixture(f"{name}_{objective}", list(tasks.values()))
 
 
 def _check_free(name: str) -> None:

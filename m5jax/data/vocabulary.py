@@ -5,7 +5,8 @@ The ids every vocabulary reserves, in order; everything after them is learned:
     0 <pad>   1 </s>   2 <unk>   3 <mask>                            special
     4..103    <extra_id_0> .. <extra_id_99>                          sentinels of span corruption
     104..113  <title> .. <locale>                                    field tokens of serialized records
-    114..145  <field_0> .. <field_31>                                spare field tokens for a user's own serializer
+    114..141  <field_0> .. <field_27>                                spare field tokens for a user's own serializer
+    142..145  <regular> <sequential> <extreme> <causal>              mode tokens of denoising objectives
     146..401  <0x00> .. <0xFF>                                       bytes, for characters outside the vocabulary
 
 Special ids and sentinels never come out of encoding text. Field tokens do: they are part of the serialized text.
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 
 from m5jax.data.mixing import mixing_rates
@@ -26,12 +28,14 @@ from m5jax.errors import UserError
 
 PAD_ID, EOS_ID, UNK_ID, MASK_ID = 0, 1, 2, 3
 SENTINELS = tuple(f"<extra_id_{index}>" for index in range(100))
-ALL_FIELD_TOKENS = (*FIELD_TOKENS, *(f"<field_{index}>" for index in range(32)))
+MODE_TOKENS = ("<regular>", "<sequential>", "<extreme>", "<causal>")
+ALL_FIELD_TOKENS = (*FIELD_TOKENS, *(f"<field_{index}>" for index in range(28)), *MODE_TOKENS)
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 RESERVED_PIECES = ("<pad>", "</s>", "<unk>", "<mask>", *SENTINELS, *ALL_FIELD_TOKENS, *BYTE_PIECES)
 
 SENTINEL_IDS = range(4, 4 + len(SENTINELS))
 FIELD_IDS = range(SENTINEL_IDS.stop, SENTINEL_IDS.stop + len(ALL_FIELD_TOKENS))
+MODE_IDS = {token: RESERVED_PIECES.index(token) for token in MODE_TOKENS}
 # Text starts here: ids below are never masked, and never predicted.
 FIRST_TEXT_ID = FIELD_IDS.stop
 FIRST_LEARNED_ID = FIRST_TEXT_ID + len(BYTE_PIECES)
@@ -98,6 +102,10 @@ class Vocabulary:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Returns the piece of each id, for display."""
         return [self._processor.id_to_piece(int(index)) for index in ids]
+
+    def word_starts(self) -> np.ndarray:
+        """Returns bool [size]: whether a piece begins a word, which SentencePiece marks by a space in front."""
+        return np.array([piece.startswith("\u2581") for piece in self.pieces(range(self.size))])
 
 
 def train_vocabulary(

@@ -1,6 +1,7 @@
 """Held-out data of a mixture, a language each, and what a model's metrics on it mean beside the unigram baseline."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 
 import jax
@@ -8,20 +9,20 @@ import numpy as np
 from jax.sharding import Mesh
 
 from m5jax.data.pipeline import Batch, evaluation_batches
-from m5jax.data.vocabulary import FIRST_TEXT_ID, current_vocabulary
+from m5jax.data.vocabulary import current_vocabulary
 from m5jax.evaluation.tables import LanguageResult
 from partitioning import batch_shards
 
-_BASELINE_EXAMPLES = 2_000  # of the training split: plenty to find its most frequent token
+_BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find its most frequent target
 
 
 @dataclasses.dataclass(frozen=True)
 class UnigramBaseline:
-    """What knowing nothing but how frequent each token is in the training data scores on masked tokens.
+    """What knowing nothing but how frequent each target is in the training data scores.
 
     Attributes:
-        accuracy: of always answering the most frequent text token, 0 to 1.
-        loss: cross entropy of the frequencies of text tokens, each counted once more than seen, in nats.
+        accuracy: of always answering the most frequent target, 0 to 1.
+        loss: cross entropy of the frequencies, each token counted once more than seen, in nats.
     """
 
     accuracy: float
@@ -29,14 +30,14 @@ class UnigramBaseline:
 
 
 def held_out_batches(
-    tasks: Mapping[str, str], mesh: Mesh, *, length: int, batch_size: int, max_examples: int
+    tasks: Mapping[str, str], mesh: Mesh, *, length: int, targets_length: int, batch_size: int, max_examples: int
 ) -> dict[str, list[Batch]]:
     """Returns this process's rows of the held-out batches of each language.
 
     Args:
         tasks: task names by language.
         mesh: its devices share the rows of a batch.
-        length: tokens in a row.
+        length, targets_length: of rows, as in `training_batches`.
         batch_size: rows in a batch over all processes, rounded up to a multiple of what the mesh divides them by.
         max_examples: at most so many a language.
     """
@@ -46,22 +47,24 @@ def held_out_batches(
     return {
         language: [
             {name: array[mine] for name, array in batch.items()}
-            for batch in evaluation_batches(task, length=length, batch_size=rows, max_examples=max_examples)
+            for batch in evaluation_batches(
+                task, length=length, targets_length=targets_length, batch_size=rows, max_examples=max_examples
+            )
         ]
         for language, task in tasks.items()
     }
 
 
 def language_results(
-    tasks: Mapping[str, str], values: Mapping[str, float], *, length: int, max_examples: int
+    tasks: Mapping[str, str], values: Mapping[str, float], *, length: int, targets_length: int, max_examples: int
 ) -> dict[str, LanguageResult]:
     """Returns the results of each language from the `values` that `make_evaluate` measured on `held_out_batches`."""
     results = {}
     for language, task in tasks.items():
-        training = evaluation_batches(
-            task, length=length, batch_size=64, split="train", max_examples=_BASELINE_EXAMPLES
+        batches = functools.partial(
+            evaluation_batches, task, length=length, targets_length=targets_length, batch_size=64
         )
-        held_out = evaluation_batches(task, length=length, batch_size=64, max_examples=max_examples)
+        training, held_out = batches(split="train", max_examples=_BASELINE_EXAMPLES), batches(max_examples=max_examples)
         baseline = unigram_baseline(training, held_out, current_vocabulary().size)
         results[language] = LanguageResult(
             loss=values[f"evaluation/{language}/loss"],
@@ -73,28 +76,20 @@ def language_results(
 
 
 def unigram_baseline(training: Iterable[Batch], held_out: Iterable[Batch], vocabulary_size: int) -> UnigramBaseline:
-    """Returns the scores of the token frequencies of `training` on the masked tokens of `held_out`."""
-    counts = np.zeros(vocabulary_size, np.int64)
+    """Returns the scores of the frequencies of the targets of `training` on those of `held_out`."""
+    counts = np.ones(vocabulary_size)
     for batch in training:
-        tokens = _originals(batch)[batch["segment_ids"] > 0]
-        counts += np.bincount(tokens, minlength=vocabulary_size)
-    counts[:FIRST_TEXT_ID] = 0
-    smoothed = counts[FIRST_TEXT_ID:] + 1.0
-    losses = np.full(vocabulary_size, np.inf)
-    losses[FIRST_TEXT_ID:] = np.log(smoothed.sum()) - np.log(smoothed)
+        counts += np.bincount(_targets(batch), minlength=vocabulary_size)
+    losses = np.log(counts.sum()) - np.log(counts)
     answer = int(np.argmax(counts))
     hits = loss = predictions = 0.0
     for batch in held_out:
-        targets = batch["targets"][batch["loss_weights"] > 0]
+        targets = _targets(batch)
         hits += float((targets == answer).sum())
         loss += float(losses[targets].sum())
         predictions += len(targets)
     return UnigramBaseline(hits / max(predictions, 1.0), loss / max(predictions, 1.0))
 
 
-def _originals(batch: Batch) -> np.ndarray:
-    """Returns the tokens, [batch, length], as they were before masking."""
-    tokens = batch["inputs"].copy()
-    rows, slots = np.nonzero(batch["loss_weights"])
-    tokens[rows, batch["masked_positions"][rows, slots]] = batch["targets"][rows, slots]
-    return tokens
+def _targets(batch: Batch) -> np.ndarray:
+    return batch["targets"][batch["loss_weights"] > 0]

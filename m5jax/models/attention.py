@@ -1,7 +1,7 @@
-"""Bidirectional self-attention over packed sequences, with rotary positions.
+"""Self-attention over packed sequences, bidirectional or with a bidirectional prefix, with rotary positions.
 
 Semantics used everywhere: `segment_ids` [batch, length] number the packed examples of a row from 1, 0 is padding; a
-token attends exactly to the tokens of its own segment. `positions` [batch, length] count from 0 within each segment.
+token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment.
 """
 
 import math
@@ -34,9 +34,20 @@ def rotate(
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
 
-def segment_mask(segment_ids: Int[Array, "batch length"]) -> Bool[Array, "batch 1 length length"]:
-    """Returns which key each query may attend to: same row, same segment."""
-    return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+def attention_mask(
+    segment_ids: Int[Array, "batch length"],
+    positions: Int[Array, "batch length"],
+    bidirectional: Int[Array, "batch length"] | None = None,
+) -> Bool[Array, "batch 1 length length"]:
+    """Returns which key each query may attend to: those of its own segment that are `bidirectional` or not after it.
+
+    Without `bidirectional` all tokens are.
+    """
+    same_segment = segment_ids[:, :, None] == segment_ids[:, None, :]
+    if bidirectional is None:
+        return same_segment[:, None]
+    visible = (bidirectional[:, None, :] > 0) | (positions[:, :, None] >= positions[:, None, :])
+    return (same_segment & visible)[:, None]
 
 
 def dot_product_attention(

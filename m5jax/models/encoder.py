@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from m5jax.errors import UserError, unknown_name
-from m5jax.models.attention import SelfAttention, rotary_angles, segment_mask
+from m5jax.models.attention import SelfAttention, attention_mask, rotary_angles
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layers import GatedMlp, LayerNorm, dropout, normal_parameter
 from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
@@ -136,6 +136,7 @@ class Encoder(nnx.Module):
         segment_ids: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
         dropout_key: Key[Array, ""] | None = None,
+        bidirectional: Int[Array, "batch length"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         """Returns token states; each packed segment gets what it would get alone.
 
@@ -144,6 +145,8 @@ class Encoder(nnx.Module):
           segment_ids: 1, 2, ... for the packed examples of a row; 0 for padding.
           positions: 0, 1, ... within each segment.
           dropout_key: None for evaluation.
+          bidirectional: 1 for tokens that all of their segment may attend to, 0 for those that only later ones may;
+            None: all are.
         """
         config = self.config
         embedded = self.embedding[...].astype(config.compute_dtype)[inputs]
@@ -154,7 +157,7 @@ class Encoder(nnx.Module):
             x = dropout(x, config.dropout_rate, embedding_key)
             layer_keys = jax.random.split(dropout_key, config.layers)
         rotation = rotary_angles(positions, config.width // config.heads, config.rotary_theta)
-        mask = segment_mask(segment_ids)
+        mask = attention_mask(segment_ids, positions, bidirectional)
 
         def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
             index, key = extra
@@ -163,11 +166,11 @@ class Encoder(nnx.Module):
         x = scan_layers(self.layers, x, apply, (jnp.arange(config.layers), layer_keys), config.remat)
         return self.final_norm(x)
 
-    def masked_lm_logits(
-        self, hidden: Float[Array, "batch length embed"], masked_positions: Int[Array, "batch budget"]
+    def token_logits(
+        self, hidden: Float[Array, "batch length embed"], predicted_positions: Int[Array, "batch budget"]
     ) -> Float[Array, "batch budget vocab"]:
-        """Returns float32 logits at `masked_positions` only; [batch, length, vocab] is never formed."""
-        gathered = jnp.take_along_axis(hidden, masked_positions[..., None], axis=1)
+        """Returns float32 logits at `predicted_positions` only; [batch, length, vocab] is never formed."""
+        gathered = jnp.take_along_axis(hidden, predicted_positions[..., None], axis=1)
         return self.masked_lm_head(gathered, self.embedding[...])
 
     def embed(

@@ -22,9 +22,13 @@ def add_sums(total: Metrics, more: Metrics) -> Metrics:
 
 
 def means(metrics: Metrics) -> dict[str, float]:
-    """Returns the mean of each metric, waiting for the device."""
+    """Returns the mean of each metric, waiting for the device; a task's that had no weight is left out."""
     fetched = jax.device_get(metrics)
-    return {name: float(sums.total / max(sums.weight, 1e-9)) for name, sums in fetched.items()}
+    return {
+        name: float(sums.total / max(sums.weight, 1e-9))
+        for name, sums in fetched.items()
+        if sums.weight > 0 or "/" not in name
+    }
 
 
 class Interval(NamedTuple):

@@ -34,7 +34,7 @@ def _texts(language: str, split: str) -> list[str]:
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> TinyCorpus:
     from m5jax.data.corpus import Corpus, ingest_corpus
-    from m5jax.data.task_builders import add_masked_lm_tasks
+    from m5jax.data.task_builders import add_language_tasks
     from m5jax.data.vocabulary import train_vocabulary
 
     directory = tmp_path_factory.mktemp("tiny_corpus")
@@ -48,8 +48,8 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> TinyCorpus:
         return ingest_corpus("tiny", sources, kind="text", cache_dir=directory / "cache")
 
     # French is registered and has no data.
-    add_masked_lm_tasks("tiny", corpus, languages=("en", "de"))
-    add_masked_lm_tasks("tiny_french", corpus, languages=("fr",))
+    add_language_tasks("tiny", corpus, languages=("en", "de"))
+    add_language_tasks("tiny_french", corpus, languages=("fr",))
     training = {language: texts[language]["train"] for language in texts}
     train_vocabulary(
         training,

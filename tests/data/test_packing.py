@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m5jax.data.packing import masked_budget, pack_window
+from m5jax.data.packing import pack_window, prediction_budget
 
 LENGTH = 16
 MASK = 3
@@ -26,7 +26,7 @@ def _window(examples: list[list[bool]]) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _originals(rows: dict[str, np.ndarray]) -> np.ndarray:
     originals = rows["inputs"].copy()
     for row, (positions, targets, weights) in enumerate(
-        zip(rows["masked_positions"], rows["targets"], rows["loss_weights"], strict=True)
+        zip(rows["predicted_positions"], rows["targets"], rows["loss_weights"], strict=True)
     ):
         used = weights > 0
         originals[row, positions[used]] = targets[used]
@@ -60,18 +60,18 @@ def test_every_example_is_whole_in_one_segment_and_once(examples: list[list[bool
 def test_the_budget_is_kept_and_nothing_is_masked_without_a_prediction(examples: list[list[bool]], budget: int) -> None:
     inputs, targets, row_splits = _window(examples)
     rows = pack_window(inputs, targets, row_splits, length=LENGTH, budget=budget)
-    assert rows["targets"].shape == rows["masked_positions"].shape == rows["loss_weights"].shape
+    assert rows["targets"].shape == rows["predicted_positions"].shape == rows["loss_weights"].shape
     assert rows["targets"].shape[1] == budget
     originals = _originals(rows)
     for row in range(len(originals)):
         used = rows["loss_weights"][row] > 0
-        positions = rows["masked_positions"][row][used]
+        positions = rows["predicted_positions"][row][used]
         predicted_here = sum(bool(targets[token - 1000]) for token in originals[row] if token)
         assert used.sum() == min(predicted_here, budget)
         assert len(np.unique(positions)) == len(positions)
         assert set(np.flatnonzero(rows["inputs"][row] == MASK)) == set(positions)
         assert not rows["targets"][row][~used].any()
-        assert not rows["masked_positions"][row][~used].any()
+        assert not rows["predicted_positions"][row][~used].any()
 
 
 @given(windows)
@@ -107,7 +107,7 @@ def test_without_packing_examples_keep_their_order() -> None:
     rows = pack_window(*_window([[False] * 3, [True] * 2, [False]]), length=LENGTH, budget=2, pack=False)
     assert rows["segment_ids"].sum(axis=1).tolist() == [3, 2, 1]
     assert rows["targets"].tolist() == [[0, 0], [1003, 1004], [0, 0]]
-    assert rows["masked_positions"].tolist() == [[0, 0], [0, 1], [0, 0]]
+    assert rows["predicted_positions"].tolist() == [[0, 0], [0, 1], [0, 0]]
 
 
 def test_an_example_longer_than_a_row_is_refused() -> None:
@@ -117,4 +117,4 @@ def test_an_example_longer_than_a_row_is_refused() -> None:
 
 @pytest.mark.parametrize(("length", "rate", "budget"), [(128, 0.15, 24), (512, 0.15, 87), (8, 0.9, 8)])
 def test_the_budget_has_room_for_a_tenth_more_and_two(length: int, rate: float, budget: int) -> None:
-    assert masked_budget(length, rate) == budget
+    assert prediction_budget(length, rate) == budget

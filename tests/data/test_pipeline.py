@@ -11,16 +11,18 @@ import tensorflow as tf
 from scipy import stats
 
 from m5jax.data.masking_policy import MaskingPolicy
-from m5jax.data.packing import masked_budget
+from m5jax.data.packing import prediction_budget
 from m5jax.data.pipeline import (
     Batch,
     BatchIterator,
     evaluation_batches,
     evaluation_tasks,
+    find_tasks,
     mix_examples,
     mixture_rates,
     training_batches,
 )
+from m5jax.data.task_builders import OBJECTIVES, add_mixture
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import COUNTS, TinyCorpus
@@ -51,7 +53,7 @@ def _texts(batches: list[Batch]) -> list[str]:
     for batch in batches:
         inputs = batch["inputs"].copy()
         rows, slots = np.nonzero(batch["loss_weights"])
-        inputs[rows, batch["masked_positions"][rows, slots]] = batch["targets"][rows, slots]
+        inputs[rows, batch["predicted_positions"][rows, slots]] = batch["targets"][rows, slots]
         for row, segments in zip(inputs, batch["segment_ids"], strict=True):
             for segment in range(1, segments.max() + 1):
                 texts.append(current_vocabulary().decode(row[(segments == segment) & (row != EOS_ID)].tolist()))
@@ -60,14 +62,15 @@ def _texts(batches: list[Batch]) -> list[str]:
 
 def test_batches_have_the_stated_features(tiny: TinyCorpus) -> None:
     batch = next(_training())
-    budget = masked_budget(LENGTH, 0.15)
+    budget = prediction_budget(LENGTH, 0.15)
     shapes = {name: (value.shape, value.dtype.name) for name, value in batch.items()}
     assert shapes == {
         "inputs": ((BATCH, LENGTH), "int32"),
         "segment_ids": ((BATCH, LENGTH), "int32"),
         "positions": ((BATCH, LENGTH), "int32"),
-        "masked_positions": ((BATCH, budget), "int32"),
+        "predicted_positions": ((BATCH, budget), "int32"),
         "targets": ((BATCH, budget), "int32"),
+        "task_ids": ((BATCH, budget), "int32"),
         "loss_weights": ((BATCH, budget), "float32"),
     }
 
@@ -83,6 +86,49 @@ def test_a_restored_position_continues_to_the_bit(tiny: TinyCorpus, tmp_path: Pa
     _take(restored, 1)
     restored.restore(tmp_path / "position")
     assert _equal(_take(restored, 40), expected)
+
+
+@pytest.fixture(scope="module")
+def mixed_mixture(tiny_corpus: TinyCorpus) -> str:
+    add_mixture("tiny_mixed", ["tiny_en_mlm", "tiny_de_span_corruption", "tiny_en_ul2"])
+    return "tiny_mixed"
+
+
+def test_tasks_of_both_kinds_share_rows(tiny: TinyCorpus, tmp_path: Path, mixed_mixture: str) -> None:
+    batches = _training(name=mixed_mixture, targets_length=24)
+    taken = _take(batches, 20)
+    assert taken[0]["bidirectional"].shape == (BATCH, LENGTH)
+    assert taken[0]["targets"].shape == (BATCH, 24)
+    seen = np.concatenate([batch["task_ids"][batch["loss_weights"] > 0] for batch in taken])
+    assert set(seen.tolist()) == {0, 1, 2}
+    # Predictions of the masked-LM task, and of no other, are made where all of the segment may look.
+    for batch in taken:
+        free = np.take_along_axis(batch["bidirectional"], batch["predicted_positions"], axis=1)
+        inputs = np.take_along_axis(batch["inputs"], batch["predicted_positions"], axis=1)
+        used = batch["loss_weights"] > 0
+        names = np.array([task.name for task in find_tasks(mixed_mixture)])[batch["task_ids"]]
+        masked = used & (names == "tiny_en_mlm")
+        assert (free[masked] == 1).all()
+        # A target is predicted from the last input, which is the end token, or from the target before it.
+        written = used & (names != "tiny_en_mlm")
+        assert (inputs[written & (free == 1)] == EOS_ID).all()
+    batches.save(tmp_path)
+    expected = _take(batches, 5)
+    restored = _training(name=mixed_mixture, targets_length=24)
+    restored.restore(tmp_path)
+    assert _equal(_take(restored, 5), expected)
+
+
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
+def test_each_objective_trains_and_evaluates_with_fixed_examples(tiny: TinyCorpus, objective: str) -> None:
+    lengths = {"length": LENGTH, "targets_length": 32}
+    batch = next(_training(name=f"tiny_{objective}", **lengths))
+    assert batch["loss_weights"].sum() > 0
+
+    def held_out() -> list[Batch]:
+        return list(evaluation_batches(f"tiny_en_{objective}", batch_size=BATCH, **lengths))
+
+    assert _equal(held_out(), held_out())
 
 
 def test_batches_follow_the_seed(tiny: TinyCorpus) -> None:
@@ -111,7 +157,7 @@ def test_damaged_and_missing_positions_are_refused(tiny: TinyCorpus, tmp_path: P
 
 def test_the_masking_rate_can_be_set_for_a_run(tiny: TinyCorpus) -> None:
     batches = _take(_training(masking=MaskingPolicy(rate=0.4)), 30)
-    assert batches[0]["targets"].shape == (BATCH, masked_budget(LENGTH, 0.4))
+    assert batches[0]["targets"].shape == (BATCH, prediction_budget(LENGTH, 0.4))
     texts = sum((batch["segment_ids"] > 0).sum() for batch in batches) - sum(
         (batch["inputs"] == EOS_ID).sum() for batch in batches
     )
@@ -192,6 +238,8 @@ def test_evaluation_tasks_are_named_by_language(tiny: TinyCorpus) -> None:
         ({"batch_size": 0}, "the batch size of a host is 0"),
         ({"shard_index": 2, "shard_count": 2}, "data shard 2 of 2"),
         ({"shard_count": 100}, "tiny_de_mlm has 60 train records, too few for 100 hosts"),
+        ({"name": "tiny_ul2"}, "has targets to write: the targets' length is 0, allowed: 4 to 60"),
+        ({"name": "tiny_ul2", "targets_length": 62}, "the targets' length is 62"),
         ({"split": "test"}, "no test records in"),
         ({"split": "dev"}, "no split 'dev'; splits there: test, train, validation"),
         ({"mixing_alpha": -1.0}, "alpha is -1.0"),
@@ -208,5 +256,5 @@ def test_a_mixture_and_a_task_of_another_kind_cannot_be_evaluated(tiny: TinyCorp
         evaluation_batches("tiny_mlm", length=LENGTH, batch_size=BATCH)
     source = seqio.FunctionDataSource(lambda split, shuffle_files, seed=None: None, splits=["validation"])
     seqio.TaskRegistry.add("of_another_kind", source=source, preprocessors=[], output_features={})
-    with pytest.raises(UserError, match="of_another_kind is no masked-LM task"):
+    with pytest.raises(UserError, match="of_another_kind has targets to write: the targets' length is 0"):
         evaluation_batches("of_another_kind", length=LENGTH, batch_size=BATCH)

@@ -13,7 +13,7 @@ from m5jax.data.inspect_task import list_tasks, show_task
 from m5jax.data.pipeline import evaluation_batches, find_tasks
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import serialize_product
-from m5jax.data.task_builders import OUTPUT_FEATURES, add_masked_lm_tasks, add_mixture, serialize_records
+from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks, add_mixture, serialize_records
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus
@@ -24,11 +24,11 @@ def _never() -> Corpus:
 
 
 def test_registration_reads_no_data_and_refuses_a_name_twice() -> None:
-    add_masked_lm_tasks("lazy", _never, languages=("en", "pt-br"))
+    add_language_tasks("lazy", _never, languages=("en", "pt-br"))
     assert {"lazy_en_mlm", "lazy_pt_br_mlm"} <= set(seqio.TaskRegistry.names())
     assert "lazy_mlm" in list_tasks()
     with pytest.raises(UserError, match="lazy_en_mlm is registered already"):
-        add_masked_lm_tasks("lazy", _never, languages=("en",))
+        add_language_tasks("lazy", _never, languages=("en",))
 
 
 def test_a_mixture_needs_a_task() -> None:

@@ -33,12 +33,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 def test_reserved_ids_are_where_they_belong(trained: Vocabulary) -> None:
     assert trained.size == 700
     assert trained.pieces(range(5)) == ["<pad>", "</s>", "<unk>", "<mask>", "<extra_id_0>"]
-    assert trained.pieces([103, 104, 113, 114, 145, 146, 401]) == [
+    assert trained.pieces([103, 104, 113, 114, 141, 142, 145, 146, 401]) == [
         "<extra_id_99>",
         "<title>",
         "<locale>",
         "<field_0>",
-        "<field_31>",
+        "<field_27>",
+        "<regular>",
+        "<causal>",
         "<0x00>",
         "<0xFF>",
     ]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from m5jax.data.packing import masked_budget, pack_window
+from m5jax.data.packing import pack_window, prediction_budget
 from m5jax.data.vocabulary import EOS_ID, FIRST_TEXT_ID, MASK_ID
 from m5jax.evaluation.held_out import unigram_baseline
 
@@ -27,7 +27,7 @@ def packed(texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, 
         np.concatenate([targets for _, _, targets in texts]).astype(np.int32),
         np.cumsum([0, *(len(inputs) for _, inputs, _ in texts)]),
         length=LENGTH,
-        budget=masked_budget(LENGTH, 0.9),
+        budget=prediction_budget(LENGTH, 0.9),
     )
 
 
@@ -39,8 +39,8 @@ def test_the_unigram_baseline_is_what_counting_gives(seed: int) -> None:
     size = FIRST_TEXT_ID + TEXT_TOKENS + 5
     baseline = unigram_baseline([packed(training[:30]), packed(training[30:])], [packed(held_out)], size)
 
-    counts = collections.Counter(int(t) for originals, _, _ in training for t in originals if t >= FIRST_TEXT_ID)
-    total = sum(counts.values()) + TEXT_TOKENS + 5
+    counts = collections.Counter(int(t) for _, _, targets in training for t in targets if t)
+    total = sum(counts.values()) + size
     answers = [int(t) for _, _, targets in held_out for t in targets if t]
     best = counts.most_common(1)[0][0]
     assert baseline.accuracy == pytest.approx(np.mean([answer == best for answer in answers]))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m5jax.models.attention import dot_product_attention, rotary_angles, rotate, segment_mask
+from m5jax.models.attention import attention_mask, dot_product_attention, rotary_angles, rotate
 
 
 def naive_attention(query, key, value, mask):
@@ -26,10 +26,22 @@ def test_attention_equals_the_naive_one(batch, length, heads, head_dim, seed):
     random = np.random.default_rng(seed)
     query, key, value = (random.normal(size=(batch, length, heads, head_dim)).astype(np.float32) for _ in range(3))
     segment_ids = random.integers(0, 3, (batch, length), dtype=np.int32)
-    mask = np.asarray(segment_mask(jnp.asarray(segment_ids)))
+    mask = np.asarray(attention_mask(jnp.asarray(segment_ids), jnp.zeros_like(segment_ids)))
     np.testing.assert_array_equal(mask[:, 0], segment_ids[:, :, None] == segment_ids[:, None, :])
     attended = dot_product_attention(*(jnp.asarray(x) for x in (query, key, value, mask)))
     np.testing.assert_allclose(attended, naive_attention(query, key, value, mask), atol=1e-5)
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_a_token_sees_the_prefix_and_what_came_before(length, seed):
+    random = np.random.default_rng(seed)
+    segment_ids = np.sort(random.integers(1, 3, length)).astype(np.int32)
+    positions = np.concatenate([np.arange((segment_ids == s).sum()) for s in (1, 2)]).astype(np.int32)
+    prefix = random.integers(0, 2, length).astype(np.int32)
+    mask = np.asarray(attention_mask(*(jnp.asarray(x)[None] for x in (segment_ids, positions, prefix))))
+    for query, key in np.ndindex(length, length):
+        same_segment = segment_ids[query] == segment_ids[key]
+        assert mask[0, 0, query, key] == (same_segment and bool(prefix[key] or positions[key] <= positions[query]))
 
 
 @settings(max_examples=10, deadline=None)

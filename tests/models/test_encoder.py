@@ -52,6 +52,29 @@ def test_a_packed_segment_gives_the_gradients_it_gives_alone():
         np.testing.assert_allclose(packed, summed, atol=1e-5)
 
 
+def test_with_a_prefix_no_token_sees_a_later_target():
+    model, parameters = encoder()
+    segments, prefixes = segments_of([9, 12]), (4, 1)
+    inputs, segment_ids, positions = row_of(segments, LENGTH)
+    bidirectional = np.zeros_like(inputs)
+    bidirectional[0, :4] = bidirectional[0, 9:10] = 1
+
+    @jax.jit
+    def states(inputs, segment_ids, positions, bidirectional):
+        return model.bind(parameters)(inputs, segment_ids, positions, None, bidirectional)[0]
+
+    packed = states(inputs, segment_ids, positions, bidirectional)
+    start = 0
+    for tokens, prefix in zip(segments, prefixes, strict=True):
+        for stop in range(prefix, len(tokens) + 1):
+            row = row_of([tokens[:stop]], LENGTH)
+            free = np.zeros_like(inputs)
+            free[0, :prefix] = 1
+            alone = states(*row, free)
+            np.testing.assert_allclose(packed[start : start + stop], alone[:stop], atol=1e-5)
+        start += len(tokens)
+
+
 def test_padding_has_no_influence():
     row = row_of(segments_of([6, 5]), LENGTH)
     inputs, segment_ids, positions = (np.array(x) for x in row)
@@ -62,11 +85,11 @@ def test_padding_has_no_influence():
     np.testing.assert_allclose(shorter[0], expected[0, :11], atol=1e-5)
 
 
-def test_logits_at_masked_positions_are_the_full_logits_gathered():
+def test_logits_at_predicted_positions_are_the_full_logits_gathered():
     model, parameters = encoder()
     hidden = hidden_states()(*row_of(segments_of([8, 6]), LENGTH))
     masked = jnp.array([[0, 3, 9, 13, 0]])
-    logits_at = jax.jit(lambda positions: model.bind(parameters).masked_lm_logits(hidden, positions))
+    logits_at = jax.jit(lambda positions: model.bind(parameters).token_logits(hidden, positions))
     everywhere, logits = logits_at(jnp.arange(LENGTH)[None]), logits_at(masked)
     assert logits.dtype == jnp.float32
     assert logits.shape == (1, 5, VOCAB)
@@ -130,7 +153,7 @@ def test_freshly_drawn_states_keep_their_scale_in_depth():
     @jax.jit
     def logits(parameters, inputs):
         module = model.bind(parameters)
-        return module.masked_lm_logits(module(inputs, jnp.ones_like(inputs), everywhere), everywhere)
+        return module.token_logits(module(inputs, jnp.ones_like(inputs), everywhere), everywhere)
 
     inputs = jax.random.randint(jax.random.key(1), (8, 64), 4, 512)
     # So that the first loss is near log(vocabulary).
@@ -147,7 +170,7 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
 
     def loss(parameters, inputs, masked):
         module = model.bind(parameters)
-        return jnp.sum(module.masked_lm_logits(module(inputs, inputs, inputs), masked))
+        return jnp.sum(module.token_logits(module(inputs, inputs, inputs), masked))
 
     lowered = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, tokens, masked)
     stated = config.flops_per_token(256, 44 / 256) * 4 * 256

@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 from m5jax.training.checkpoints import Checkpoints, KeepPolicy
 from m5jax.training.metrics import means
 from m5jax.training.state import abstract_state, state_shardings
@@ -28,7 +28,7 @@ from tests.training.tiny import (
 )
 
 MODEL = encoder()
-OBJECTIVE = MaskedLanguageModel(z_loss=1e-3)
+OBJECTIVE = LanguageModel(z_loss=1e-3)
 MESHES = {"one": one_device, "eight": eight_devices}
 
 
@@ -69,7 +69,7 @@ def test_the_gradient_is_of_the_mean_over_predicted_tokens(state_of: Any) -> Non
         hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"])
         # All logits here, so that the gathering of masked positions is checked too.
         logits = module.masked_lm_head(hidden, module.embedding[...])
-        places = (jnp.arange(len(hidden))[:, None], batch["masked_positions"])
+        places = (jnp.arange(len(hidden))[:, None], batch["predicted_positions"])
         log_probabilities = jax.nn.log_softmax(logits)[places]
         losses = -jnp.take_along_axis(log_probabilities, batch["targets"][..., None], axis=-1)[..., 0]
         normalizers = jax.nn.logsumexp(logits, axis=-1)[places]

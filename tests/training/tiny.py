@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from m5jax.models import EncoderConfig, FunctionalModel
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 from m5jax.training.loop import TrainerConfig, Training
 from m5jax.training.optimizers import AdamW, Optimizer
 from m5jax.training.schedules import InverseSquareRoot
@@ -51,7 +51,7 @@ def host_batch(index: int) -> dict[str, np.ndarray]:
         "inputs": inputs.astype(np.int32),
         "segment_ids": (np.where(second, 2, 1) * real).astype(np.int32),
         "positions": (np.where(second, places - LENGTH // 3, places) * real).astype(np.int32),
-        "masked_positions": masked.astype(np.int32),
+        "predicted_positions": masked.astype(np.int32),
         "targets": (np.take_along_axis(tokens, masked, axis=1) * (weights > 0)).astype(np.int32),
         "loss_weights": weights,
     }
@@ -96,7 +96,7 @@ def training(run_dir: Path, steps: int, **changes: Any) -> Training:
     settings = {
         "run_dir": run_dir,
         "model": encoder(dropout_rate=0.1),
-        "objective": MaskedLanguageModel(z_loss=1e-4),
+        "objective": LanguageModel(z_loss=1e-4),
         "optimizer": OPTIMIZER,
         "mesh": one_device(),
         "config": TrainerConfig(**({"steps": steps, "log_every": 1, "checkpoint_every": 10} | config)),

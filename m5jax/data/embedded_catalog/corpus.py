@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
 from m5jax.data.embedded_catalog.writer import embedded_catalog_directory
-from m5jax.data.vocabulary import train_vocabulary
+from m5jax.data.vocabulary import RESERVED_PIECES, train_vocabulary
 
 VOCABULARY_SIZE = 2560
 
@@ -31,8 +31,8 @@ def embedded_catalog_vocabulary() -> Path:
     """
     corpus = embedded_catalog_corpus()
     texts = {language: list(corpus.texts(language, "train")) for language in corpus.languages}
-    # Of the texts and not the records, so that a change of the serialized form is followed by a new vocabulary.
-    fingerprint = hashlib.blake2b(repr(texts).encode("utf-8"), digest_size=6).hexdigest()
+    # Of the texts and not the records, so that a change of the serialized form too is followed by a new vocabulary.
+    fingerprint = hashlib.blake2b(repr((RESERVED_PIECES, texts)).encode("utf-8"), digest_size=6).hexdigest()
     path = corpus.directory / f"vocabulary-{VOCABULARY_SIZE}-{fingerprint}.model"
     if not path.is_file():
         counts = {language: len(lines) for language, lines in texts.items()}

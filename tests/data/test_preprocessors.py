@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from m5jax.data.masking import MaskTokens, split_long_examples
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
+from m5jax.data.preprocessors import MaskTokens, split_long_examples
 from m5jax.data.vocabulary import EOS_ID, FIRST_LEARNED_ID, FIRST_TEXT_ID, MASK_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus

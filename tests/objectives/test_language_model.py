@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from m5jax.errors import UserError
-from m5jax.objectives import MaskedLanguageModel
+from m5jax.objectives import LanguageModel
 
 
 class FixedLogits:
@@ -16,10 +16,10 @@ class FixedLogits:
     def __init__(self, logits):
         self.logits = jnp.asarray(logits)
 
-    def __call__(self, inputs, segment_ids, positions, dropout_key):
+    def __call__(self, inputs, segment_ids, positions, dropout_key, bidirectional):
         return jnp.zeros((*inputs.shape, 1))
 
-    def masked_lm_logits(self, hidden, masked_positions):
+    def token_logits(self, hidden, predicted_positions):
         return self.logits
 
 
@@ -29,7 +29,7 @@ def batch_of(targets, weights):
         "inputs": rows,
         "segment_ids": rows,
         "positions": rows,
-        "masked_positions": jnp.zeros_like(targets),
+        "predicted_positions": jnp.zeros_like(targets),
         "targets": jnp.asarray(targets),
         "loss_weights": jnp.asarray(weights),
     }
@@ -50,7 +50,7 @@ def test_loss_and_accuracy_equal_scipy(batch, budget, vocabulary, z_loss, seed):
     weights = random.integers(0, 2, (batch, budget)).astype(np.float32)
     losses = -np.take_along_axis(log_softmax(logits, axis=-1), targets[..., None], -1)[..., 0]
 
-    loss, metrics = MaskedLanguageModel(z_loss)(FixedLogits(logits), batch_of(targets, weights), None)
+    loss, metrics = LanguageModel(z_loss)(FixedLogits(logits), batch_of(targets, weights), None)
 
     assert float(metrics["loss"].total) == pytest.approx((losses * weights).sum(), rel=1e-4, abs=1e-4)
     penalty = z_loss * (logsumexp(logits, axis=-1) ** 2 * weights).sum()
@@ -60,20 +60,37 @@ def test_loss_and_accuracy_equal_scipy(batch, budget, vocabulary, z_loss, seed):
         assert float(sums.weight) == weights.sum()
 
 
+def test_each_task_has_metrics_of_its_own_that_add_up():
+    random = np.random.default_rng(1)
+    logits = random.normal(size=(3, 4, 7)).astype(np.float32)
+    targets = random.integers(0, 7, (3, 4), dtype=np.int32)
+    batch = batch_of(targets, random.integers(0, 3, (3, 4)).astype(np.float32))
+    batch["task_ids"] = jnp.asarray(random.integers(0, 2, (3, 4), dtype=np.int32))
+    _, metrics = LanguageModel(tasks=("en", "de", "ar"))(FixedLogits(logits), batch, None)
+    losses = -np.take_along_axis(log_softmax(logits, axis=-1), targets[..., None], -1)[..., 0]
+    for number, task in enumerate(("en", "de", "ar")):
+        weights = np.where(batch["task_ids"] == number, batch["loss_weights"], 0)
+        assert float(metrics[f"{task}/loss"].total) == pytest.approx((losses * weights).sum(), abs=1e-4)
+        assert float(metrics[f"{task}/accuracy"].weight) == weights.sum()
+    assert sum(float(metrics[f"{task}/loss"].total) for task in ("en", "de")) == pytest.approx(
+        float(metrics["loss"].total), abs=1e-4
+    )
+
+
 def test_gradient_is_probability_minus_target():
     logits = np.random.default_rng(0).normal(size=(2, 3, 7)).astype(np.float32)
     targets = np.array([[0, 1, 2], [3, 6, 6]], np.int32)
     batch = batch_of(targets, np.ones((2, 3), np.float32))
-    gradient = jax.grad(lambda x: MaskedLanguageModel()(FixedLogits(x), batch, None)[0].total)(jnp.asarray(logits))
+    gradient = jax.grad(lambda x: LanguageModel()(FixedLogits(x), batch, None)[0].total)(jnp.asarray(logits))
     np.testing.assert_allclose(gradient, np.exp(log_softmax(logits, axis=-1)) - np.eye(7)[targets], atol=1e-5)
 
 
 def test_large_logits_do_not_overflow():
     batch = batch_of(np.array([[1]], np.int32), np.ones((1, 1), np.float32))
-    loss, _ = MaskedLanguageModel()(FixedLogits([[[1e4, 0.0, -1e4]]]), batch, None)
+    loss, _ = LanguageModel()(FixedLogits([[[1e4, 0.0, -1e4]]]), batch, None)
     assert float(loss.total) == pytest.approx(1e4)
 
 
 def test_a_negative_z_loss_is_refused():
     with pytest.raises(UserError, match="z_loss = -1"):
-        MaskedLanguageModel(z_loss=-1.0)
+        LanguageModel(z_loss=-1.0)

@@ -1,0 +1,153 @@
+"""SeqIO feature converter from examples with inputs and targets to the fixed-shape rows that the objective reads."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from m5jax.data.packing import DEFAULT_WINDOW, pack_window
+
+_SPEC = seqio.FeatureConverter.FeatureSpec
+_BY_TOKEN = ("inputs", "segment_ids", "positions")
+_BY_PREDICTION = ("predicted_positions", "targets", "task_ids")
+
+
+class LanguageModelFeatureConverter(seqio.FeatureConverter):
+    """Packs examples into rows; features and shapes are those of `pack_window`, with `task_ids`, int32 [budget].
+
+    The targets of a task either stand where the tokens are that they replace (masked LM), or are to be written after
+    the inputs: then inputs and targets follow each other in one sequence, each target is predicted at the token before
+    it, and `bidirectional`, int32 [length], is 1 for inputs, which every token of the example may attend to, and 0 for
+    targets, which only later ones may (prefix LM, arXiv 1910.10683, section 3.2.3). Rows without such tasks have no
+    `bidirectional`: everything is.
+
+    With `pack`, `window` consecutive examples at a time are packed together; without, each has a row of its own.
+    No example is ever dropped or cut: one that is too long stops the pipeline.
+
+    Args:
+        targets_are_aligned: for each task, by the number in its examples' `task`, which of the two it is.
+        budget: predicted tokens in a row.
+        pack: see above.
+        window: examples packed together.
+    """
+
+    TASK_FEATURES = {
+        "inputs": _SPEC(dtype=tf.int32),
+        "targets": _SPEC(dtype=tf.int32),
+        "task": _SPEC(dtype=tf.int32, rank=0),
+    }
+    MODEL_FEATURES: Mapping[str, seqio.FeatureConverter.FeatureSpec] = {}  # depend on the tasks
+    # Rows that are not packed have segment ids and positions too, so that the model needs to know one form only.
+    PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
+
+    def __init__(
+        self, targets_are_aligned: Sequence[bool], budget: int, pack: bool = True, window: int = DEFAULT_WINDOW
+    ) -> None:
+        # pack_window checks lengths itself, once a window.
+        super().__init__(pack=pack, apply_length_check=False)
+        self._aligned, self._budget, self._window = tuple(targets_are_aligned), budget, window
+        self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
+        self.MODEL_FEATURES = {
+            **{name: _SPEC(dtype=tf.int32) for name in (*self._by_token, *_BY_PREDICTION)},
+            "loss_weights": _SPEC(dtype=tf.float32),
+        }
+
+    def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> dict[str, int]:
+        """Returns the length of each feature of a row; `inputs` counts all its tokens, `targets` those of a row too."""
+        length = task_feature_lengths["inputs"]
+        if not all(self._aligned):
+            length += task_feature_lengths["targets"]
+        return {
+            **dict.fromkeys(self._by_token, length),
+            **dict.fromkeys((*_BY_PREDICTION, "loss_weights"), self._budget),
+        }
+
+    def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+        lengths = self.get_model_feature_lengths(task_feature_lengths)
+
+        def pack(*window: np.ndarray) -> list[np.ndarray]:
+            rows = self._make_rows(*window, length=lengths["inputs"])
+            return [rows[name] for name in lengths]
+
+        def convert(window: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+            inputs, targets = window["inputs"], window["targets"]
+            arguments = (inputs.values, inputs.row_splits, targets.values, targets.row_splits, window["task"])
+            types = [self.MODEL_FEATURES[name].dtype for name in lengths]
+            # Not stateful, so that the position of the iterator can be saved.
+            rows = tf.numpy_function(pack, arguments, types, stateful=False)
+            return {
+                name: tf.ensure_shape(value, [None, length])
+                for (name, length), value in zip(lengths.items(), rows, strict=True)
+            }
+
+        ds = ds.map(lambda example: {name: example[name] for name in self.TASK_FEATURES})
+        windows = ds.ragged_batch(self._window)
+        return windows.map(convert, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+
+    def _make_rows(
+        self,
+        inputs: np.ndarray,
+        input_splits: np.ndarray,
+        targets: np.ndarray,
+        target_splits: np.ndarray,
+        tasks: np.ndarray,
+        *,
+        length: int,
+    ) -> dict[str, np.ndarray]:
+        by_token = {}
+        if not all(self._aligned):
+            aligned = np.array(self._aligned)[tasks]
+            inputs, targets, by_token["bidirectional"], input_splits = one_sequence(
+                inputs, input_splits, targets, target_splits, aligned
+            )
+        by_token["task_ids"] = np.repeat(tasks, np.diff(input_splits))
+        rows = pack_window(
+            inputs,
+            targets,
+            input_splits,
+            length=length,
+            budget=self._budget,
+            pack=self.pack,
+            by_token=by_token,
+            reserve_predictions=not all(self._aligned),
+        )
+        task_ids = np.take_along_axis(rows["task_ids"], rows["predicted_positions"], axis=1)
+        return rows | {"task_ids": np.where(rows["loss_weights"] > 0, task_ids, 0)}
+
+
+def one_sequence(
+    inputs: np.ndarray, input_splits: np.ndarray, targets: np.ndarray, target_splits: np.ndarray, aligned: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Joins the inputs and targets of each example of a window.
+
+    Args:
+        inputs: int32 [tokens], and `input_splits` as in a ragged tensor.
+        targets: int32 [tokens], and `target_splits`.
+        aligned: bool [examples]: the targets are of the inputs' positions already.
+
+    Returns:
+        Flat int32 arrays of all examples: the tokens to read, the id to predict at each (0: none) and whether it is
+        bidirectional; and the new row splits. The last target is not read, since nothing follows it.
+    """
+    tokens, predicted, bidirectional = [], [], []
+    input_parts = np.split(inputs, input_splits[1:-1])
+    target_parts = np.split(targets, target_splits[1:-1])
+    for own_inputs, own_targets, is_aligned in zip(input_parts, target_parts, aligned, strict=True):
+        if not (len(own_inputs) and len(own_targets)):
+            raise ValueError("an example has no inputs or no targets")
+        if is_aligned:
+            tokens.append(own_inputs)
+            predicted.append(own_targets)
+            bidirectional.append(np.ones_like(own_inputs))
+        else:
+            tokens += [own_inputs, own_targets[:-1]]
+            predicted += [np.zeros_like(own_inputs[:-1]), own_targets]
+            bidirectional += [np.ones_like(own_inputs), np.zeros_like(own_targets[:-1])]
+    lengths = np.diff(input_splits) + np.where(aligned, 0, np.diff(target_splits) - 1)
+    return (
+        np.concatenate(tokens),
+        np.concatenate(predicted),
+        np.concatenate(bidirectional),
+        np.concatenate([[0], np.cumsum(lengths)]),
+    )

@@ -1,0 +1,54 @@
+"""Masked-LM inputs and targets of one text. Pure numpy."""
+
+import numpy as np
+from jaxtyping import Int
+
+from m5jax.data.masking_policy import MaskingPolicy
+from m5jax.data.spans import Groups, Mask, choose_spans, choose_tokens, choose_words, word_numbers
+from m5jax.data.vocabulary import FIRST_LEARNED_ID, FIRST_TEXT_ID, MASK_ID
+
+Tokens = Int[np.ndarray, " tokens"]
+
+
+def mask_tokens(
+    tokens: Tokens, policy: MaskingPolicy, word_starts: np.ndarray, generator: np.random.Generator
+) -> tuple[Tokens, Tokens]:
+    """Masks text tokens, never special ids, field tokens or the end of sequence.
+
+    Args:
+        tokens: int32 [n].
+        policy: how many and how.
+        word_starts: bool [vocabulary size]: ids that begin a word; see `word_start_table`.
+        generator: of everything random.
+
+    Returns:
+        `inputs`, as the model reads them, and `targets`: the original id at the chosen positions, 0 elsewhere.
+    """
+    mask, groups = choose(tokens, policy, word_starts, generator)
+    positions = np.flatnonzero(mask)
+    # SpanBERT replaces all tokens of a span in one way, BERT each token of a word on its own.
+    action = generator.random(len(tokens))
+    action = action[groups[positions]] if policy.unit == "span" else action[positions]
+    becomes_mask = positions[action < policy.mask_share]
+    becomes_random = positions[(action >= policy.mask_share) & (action < policy.mask_share + policy.random_share)]
+    inputs, targets = tokens.copy(), np.zeros_like(tokens)
+    targets[positions] = tokens[positions]
+    inputs[becomes_mask] = MASK_ID
+    inputs[becomes_random] = generator.integers(FIRST_LEARNED_ID, len(word_starts), len(becomes_random))
+    return inputs, targets
+
+
+def choose(
+    tokens: Tokens, policy: MaskingPolicy, word_starts: np.ndarray, generator: np.random.Generator
+) -> tuple[Mask, Groups]:
+    """Returns which tokens to predict, and the group of each."""
+    maskable = tokens >= FIRST_TEXT_ID
+    if policy.unit == "token":
+        return choose_tokens(maskable, policy.rate, generator)
+    # A text token after a reserved one begins a word too, though no space stands between them.
+    starts = word_starts[tokens] | ~maskable
+    starts[1:] |= ~maskable[:-1]
+    words = word_numbers(starts)
+    if policy.unit == "word":
+        return choose_words(maskable, words, policy.rate, generator)
+    return choose_spans(maskable, words, policy.rate, generator)

@@ -1,0 +1,258 @@
+"""Packed rows on disk, in the order of training: written once, read by any number of hosts without TensorFlow.
+
+    DIRECTORY/rows.json                              features, number of rows, and the definition they were made with
+    DIRECTORY/rows-0000k-of-0000n.array_record       consecutive rows, a record each
+
+A row has a number, its place in the order. Step s of a run with batches of B rows takes the rows s * B to (s + 1) * B - 1,
+whichever hosts read them: a run that resumes on other hosts, or with another batch, goes on with the next row.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from tqdm import tqdm
+
+from m5jax.errors import UserError
+
+FILE_NAME = "rows.json"
+FORMAT_VERSION = 1
+ROWS_A_SHARD = 65_536
+# Neighbours are read together; a seek reads as many rows too.
+_WRITER_OPTIONS = "group_size:16,zstd:1"
+_READER_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One array of a row: its name, length and dtype ("int32" or "float32")."""
+
+    name: str
+    length: int
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        return self.length * np.dtype(self.dtype).itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What a directory of rows holds; see the module.
+
+    Attributes:
+        directory: where.
+        features: of each row, in the order of its bytes.
+        shards: file name -> [rows, bytes of the file].
+        definition: what the rows follow from: tasks and their steps, rates, vocabulary, lengths, seed.
+    """
+
+    directory: Path
+    features: tuple[Feature, ...]
+    shards: Mapping[str, tuple[int, int]]
+    definition: Mapping[str, Any]
+
+    @property
+    def count(self) -> int:
+        return sum(rows for rows, _ in self.shards.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these rows from others."""
+        described = json.dumps([self.shards, self.definition], sort_keys=True)
+        return hashlib.blake2b(described.encode("utf-8"), digest_size=8).hexdigest()
+
+    def check(self, definition: Mapping[str, Any]) -> None:
+        """Raises UserError where the rows were made with another definition, naming the difference."""
+        for name in sorted(self.definition.keys() | definition.keys()):
+            made, wanted = self.definition.get(name), definition.get(name)
+            if made != wanted:
+                raise UserError(
+                    f"the rows in {self.directory} were made with another definition: {name} was {made}, is {wanted}"
+                )
+
+
+def write_rows(batches: Iterable[Batch], count: int, directory: Path, definition: Mapping[str, Any]) -> Rows:
+    """Writes the first `count` rows of `batches` in order.
+
+    Raises:
+        UserError: the directory exists, or cannot be written.
+    """
+    if directory.exists():
+        raise UserError(f"{directory} exists; remove it or choose another --output")
+    if count < 1:
+        raise UserError(f"{count} rows were asked for; allowed: 1 or more")
+    partial = directory.with_name(f".{directory.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        features, shards = _write_shards(batches, count, partial)
+        rows = Rows(directory, features, shards, json.loads(json.dumps(definition)))
+        described = {
+            "version": FORMAT_VERSION,
+            "features": [dataclasses.asdict(feature) for feature in features],
+            "shards": shards,
+            "definition": rows.definition,
+        }
+        (partial / FILE_NAME).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        partial.rename(directory)
+    except OSError as error:
+        raise UserError(f"cannot write {directory}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return rows
+
+
+def _write_shards(
+    batches: Iterable[Batch], count: int, directory: Path
+) -> tuple[tuple[Feature, ...], dict[str, tuple[int, int]]]:
+    shard_count = -(-count // ROWS_A_SHARD)
+    features: tuple[Feature, ...] = ()
+    shards: dict[str, tuple[int, int]] = {}
+    rows = _single_rows(batches)
+    with tqdm(total=count, desc="writing rows", unit=" rows", unit_scale=True, disable=None) as progress:
+        for shard in range(shard_count):
+            path = directory / f"rows-{shard:05d}-of-{shard_count:05d}.array_record"
+            size = min(ROWS_A_SHARD, count - shard * ROWS_A_SHARD)
+            writer = ArrayRecordWriter(str(path), _WRITER_OPTIONS)
+            for _ in range(size):
+                row = next(rows)
+                features = features or tuple(Feature(n, len(value), value.dtype.name) for n, value in row.items())
+                writer.write(b"".join(row[feature.name].tobytes() for feature in features))
+                progress.update()
+            writer.close()
+            shards[path.name] = (size, path.stat().st_size)
+    return features, shards
+
+
+def _single_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        for index in range(len(next(iter(batch.values())))):
+            yield {name: values[index] for name, values in batch.items()}
+
+
+def read_rows(directory: Path) -> Rows:
+    """Returns what `write_rows` wrote.
+
+    Raises:
+        UserError: the directory holds no rows, or a shard is missing or truncated.
+    """
+    try:
+        described = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
+        version = described["version"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{directory} holds no rows that m5jax data materialize wrote ({error})") from error
+    if version != FORMAT_VERSION:
+        raise UserError(f"the rows in {directory} have format {version}, {FORMAT_VERSION} is needed")
+    try:
+        features = tuple(Feature(**feature) for feature in described["features"])
+        shards = {name: (int(rows), int(size)) for name, (rows, size) in described["shards"].items()}
+        rows = Rows(directory, features, shards, dict(described["definition"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{directory / FILE_NAME} is damaged ({error}); write the rows again") from error
+    for name, (_, size) in shards.items():
+        path = directory / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != size:
+            state = "is missing" if found is None else f"has {found} bytes of {size}"
+            raise UserError(f"the shard {path} {state}; restore it from a copy or write the rows again")
+    return rows
+
+
+class MaterializedBatches(Iterator[Batch]):
+    """Endless host batches of rows in their order, from the first again after the last.
+
+    A position is the number of the next row, the same for all processes: it can be restored by another number of them,
+    and with another batch size.
+
+    Args:
+        rows: from `read_rows`.
+        batch_size: rows in a batch of all processes together.
+        process_index: which of them this is.
+        process_count: their number, which divides `batch_size`.
+
+    Attributes:
+        shapes: of each feature of a host batch.
+    """
+
+    of_all_processes = True
+
+    def __init__(self, rows: Rows, batch_size: int, process_index: int = 0, process_count: int = 1) -> None:
+        if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
+            raise UserError(f"a batch of {batch_size} rows does not split over {process_count} processes")
+        self._rows, self._batch_size, self._share = rows, batch_size, batch_size // process_count
+        self._offset = process_index * self._share
+        self.shapes = {feature.name: (self._share, feature.length) for feature in rows.features}
+        self.next_row = 0
+        self._source = grain.sources.ArrayRecordDataSource([str(rows.directory / name) for name in rows.shards])
+        self._batches: Iterator[Batch] | None = None
+
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            self._batches = self._from(self.next_row)
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            raise AssertionError("the rows have no end") from None
+        except Exception as error:  # of the file format's library, which names no types
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"cannot read the rows in {self._rows.directory}: {first}") from error
+        self.next_row += self._batch_size
+        return batch
+
+    def save(self, directory: Path) -> None:
+        """Writes the position into `directory`; raises UserError where that fails."""
+        position = {"next_row": self.next_row, "rows": self._rows.fingerprint}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "position.json").write_text(json.dumps(position) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot save the data position in {directory}: {error.strerror or error}") from error
+
+    def restore(self, directory: Path) -> None:
+        """Goes to the position in `directory`; raises UserError where there is none in these rows."""
+        try:
+            position = json.loads((directory / "position.json").read_text(encoding="utf-8"))
+            next_row, fingerprint = int(position["next_row"]), position["rows"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"no data position of rows can be read in {directory}: {error}") from error
+        if fingerprint != self._rows.fingerprint:
+            raise UserError(f"the data position in {directory} is of other rows than those in {self._rows.directory}")
+        self.next_row, self._batches = next_row, None
+
+    def _from(self, first_row: int) -> Iterator[Batch]:
+        own = _OwnRows(self._source, first_row, self._batch_size, self._offset, self._share)
+        dataset = grain.MapDataset.source(own).map(self._decode).batch(self._share)
+        return iter(dataset.to_iter_dataset(_READER_OPTIONS))
+
+    def _decode(self, record: bytes) -> Batch:
+        row, start = {}, 0
+        for feature in self._rows.features:
+            row[feature.name] = np.frombuffer(record, feature.dtype, feature.length, start)
+            start += feature.bytes
+        return row
+
+
+class _OwnRows:
+    """The records that one process reads, by their place in its own order; so many that they have no end."""
+
+    def __init__(self, source: Any, first_row: int, batch_size: int, offset: int, share: int) -> None:
+        self._source, self._first_row = source, first_row
+        self._batch_size, self._offset, self._share = batch_size, offset, share
+
+    def __len__(self) -> int:
+        return 2**62 // self._share * self._share
+
+    def __getitem__(self, index: int) -> bytes:
+        step, within = divmod(index, self._share)
+        row = self._first_row + step * self._batch_size + self._offset + within
+        return self._source[row % len(self._source)]
