@@ -21,7 +21,9 @@ ACCELERATED = [
 ]
 # sentencepiece 0.2.3 fails at import beside the protobuf that Apache Beam pins.
 DATA = [
+    "array_record>=0.8.6",
     "gin-config>=0.5.0",
+    "grain>=0.2.18",  # reads materialised rows without TensorFlow
     "pyarrow>=20",
     "sentencepiece==0.2.2",
     "seqio>=0.0.20",

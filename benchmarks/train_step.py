@@ -192,6 +192,8 @@ def time_in_turn(contenders: dict[str, Contender], steps: int) -> dict[str, np.n
 class InMemoryBatches:
     """The same batches over and over."""
 
+    of_all_processes = True
+
     def __init__(self, size: Size):
         self._batches = [random_batch(size, seed) for seed in range(8)]
         self._index = 0

@@ -14,7 +14,8 @@ import os
 from pathlib import Path
 
 from m5jax.data.corpus import Corpus, ingest_corpus
-from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_mixture, add_task
+from m5jax.data.mixtures import add_mixture
+from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_task
 from m5jax.errors import UserError
 
 TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")

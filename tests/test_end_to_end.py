@@ -103,7 +103,7 @@ def test_a_finished_run_is_prolonged_but_not_changed(whole_run, capsys):
         ("--gin.TASK_MODULES=('my_tasks_that_are_not_there',)", "no Python module 'my_tasks_that_are_not_there'"),
         ("--gin.TASK_MODULES=('',)", "'' is no module's name"),
         ("--gin.TASK_MODULES=('.tasks',)", "'.tasks' is no module's name"),
-        ("--gin.MaskingPolicy.rate=1.5", "MaskingPolicy.rate = 1.5; allowed: above 0 and below 1"),
+        ("--gin.MaskingPolicy.rate=1.5", "has no effect: nothing refers to @MaskingPolicy()"),
         ("--gin.VOCABULARY='absent.model'", "cannot read the vocabulary absent.model"),
         ("--gin.EncoderConfig.vocab_size=1000", "EncoderConfig.vocab_size = 1000 rows"),
         ("--gin.MeshConfig.data=3", "does not multiply to the 8 devices"),
@@ -140,6 +140,21 @@ def test_tasks_that_write_targets_train_beside_masked_ones(tmp_path):
     assert {"train/en/loss", "train/de/loss", "train/ar/accuracy"} <= set().union(*lines)
     assert all(np.isfinite(value) for line in lines for value in line.values())
     assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
+
+
+def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path, capsys):
+    rows = ["data", "materialize", QUICKSTART, *SMALL, "--rows=320", f"--output={tmp_path / 'rows'}"]
+    assert main(rows) == 0
+    written = f"--gin.DataConfig.materialized='{tmp_path / 'rows'}'"
+    assert train(tmp_path / "run", 40, written) == 0
+    assert train(tmp_path / "run", 60) == 2  # the input may not change within a run
+    for one, other in zip(
+        jax.tree.leaves(parameters(whole_run, 40)), jax.tree.leaves(parameters(tmp_path / "run", 40)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    capsys.readouterr()
+    assert train(tmp_path / "other", 20, written, "--gin.DataConfig.seed=1") == 2
+    assert "another definition: seed was 0, is 1" in capsys.readouterr().err
 
 
 def test_tensor_parallel_batch_that_the_mesh_divides(tmp_path):

@@ -80,6 +80,7 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
             macros[binding.name] = binding.value
     for binding in (*in_files, *on_command_line):
         _check(binding, macros)
+    _check_effect(on_command_line, (*in_files, *on_command_line))
     gin.clear_config()
     gin.add_config_file_search_path(str(REPOSITORY))
     gin.parse_config_files_and_bindings([str(path) for path in found], [_spaced(text) for text in bindings])
@@ -164,6 +165,16 @@ def _check(binding: Binding, macros: Mapping[str, Any]) -> None:
     value = _resolved(binding, macros)
     if not _fits(value, types[binding.argument]):
         raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {_type_name(types[binding.argument])}")
+
+
+def _check_effect(given: Iterable[Binding], everything: Iterable[Binding]) -> None:
+    """Raises UserError for a binding of the command line to a configurable that nothing refers to."""
+    values = {binding.key: binding.value for binding in everything}
+    referred = {"Run"} | {reference.configurable for value in values.values() for reference in _references(value)}
+    for binding in given:
+        name = binding.name.rpartition("/")[2]
+        if binding.argument and name not in referred:
+            raise UserError(f"{binding.where} has no effect: nothing refers to @{name}()")
 
 
 def _resolved(binding: Binding, macros: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import gin
 import jax
 from jax.sharding import Mesh
 
+from m5jax.configuration.live_data import live_batches, run_definition, vocabulary_path
 from m5jax.configuration.load import import_task_modules, load_run_directory
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
@@ -24,8 +25,8 @@ from m5jax.configuration.run_directory import (
     locked,
     write_config,
 )
-from m5jax.data.default_vocabulary import default_vocabulary
-from m5jax.data.pipeline import Batch, BatchIterator, evaluation_tasks, training_batches
+from m5jax.data.materialized import MaterializedBatches, read_rows
+from m5jax.data.pipeline import Batch, BatchIterator, evaluation_tasks
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.evaluator import make_evaluate
@@ -63,7 +64,7 @@ def train_run(run: Run) -> str:
     changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
     tasks = evaluation_tasks(run.data.mixture)
-    vocabulary = _vocabulary_path(run)
+    vocabulary = vocabulary_path(run)
     _check_vocabulary(run, set_current_vocabulary(vocabulary))
     model = FunctionalModel.from_config(run.model)
     # The directory takes the config only once there is data to train on.
@@ -123,14 +124,6 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     return f"{run_dir}, step {evaluated}\n\n{table}"
 
 
-def _vocabulary_path(run: Run) -> Path:
-    """Returns the vocabulary that is configured, or else the one the run has, or else the mixture's own."""
-    kept = run.directory / VOCABULARY
-    if run.vocabulary and (Path(run.vocabulary).is_file() or not kept.is_file()):
-        return Path(run.vocabulary)
-    return kept if kept.is_file() else default_vocabulary(run.data.mixture)
-
-
 def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
     if vocabulary.size > run.model.vocab_size:
         raise UserError(
@@ -139,18 +132,13 @@ def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
         )
 
 
-def _training_batches(run: Run) -> BatchIterator:
-    return training_batches(
-        run.data.mixture,
-        length=run.data.length,
-        targets_length=run.data.targets_length,
-        batch_size=run.data.batch_size // jax.process_count(),
-        seed=run.data.seed,
-        mixing_alpha=run.data.mixing_alpha,
-        masking=run.data.masking,
-        shard_index=jax.process_index(),
-        shard_count=jax.process_count(),
-    )
+def _training_batches(run: Run) -> BatchIterator | MaterializedBatches:
+    data, processes = run.data, jax.process_count()
+    if data.materialized:
+        rows = read_rows(Path(data.materialized))
+        rows.check(run_definition(run))
+        return MaterializedBatches(rows, data.batch_size, jax.process_index(), processes)
+    return live_batches(run, data.batch_size // processes, jax.process_index(), processes)
 
 
 def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[Batch]]:

@@ -4,6 +4,7 @@ import gin
 
 from m5jax.configuration.run import DataConfig, Run
 from m5jax.data.masking_policy import MaskingPolicy
+from m5jax.data.mixing import Proportional, UniMax
 from m5jax.models import EncoderConfig
 from m5jax.objectives import LanguageModel
 from m5jax.training.checkpoints import KeepPolicy
@@ -25,8 +26,10 @@ CONFIGURABLES: dict[str, type] = {
         LanguageModel,
         MaskingPolicy,
         MeshConfig,
+        Proportional,
         Run,
         TrainerConfig,
+        UniMax,
         WarmupStableDecay,
     )
 }

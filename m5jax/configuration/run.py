@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from m5jax.data.masking_policy import MaskingPolicy
-from m5jax.data.mixing import DEFAULT_ALPHA
+from m5jax.data.mixing import Proportional, UniMax
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig
 from m5jax.objectives import LanguageModel
@@ -22,7 +22,9 @@ class DataConfig:
       length: tokens a row.
       targets_length: tokens of those for targets that are written after their inputs; 0 where all tasks are masked LM.
       batch_size: rows a step, over all devices.
-      mixing_alpha: languages are drawn with p_i proportional to n_i ** alpha: 1 as they come, 0 all alike.
+      mixing: how languages, and other members of mixtures without fixed weights, are sampled.
+      materialized: directory that `m5jax data materialize` wrote with this configuration, to read instead of the tasks'
+        records; empty: none.
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
       seed: of shuffling, mixing and masking.
       evaluation_examples: at most so many held-out records a language.
@@ -32,8 +34,9 @@ class DataConfig:
     length: int
     batch_size: int
     targets_length: int = 0
-    mixing_alpha: float = DEFAULT_ALPHA
+    mixing: Proportional | UniMax = Proportional()  # noqa: RUF009 (immutable)
     masking: MaskingPolicy | None = None
+    materialized: str = ""
     seed: int = 0
     evaluation_examples: int = 1000
 
@@ -41,8 +44,6 @@ class DataConfig:
         for name in ("length", "batch_size", "evaluation_examples"):
             if getattr(self, name) < 1:
                 raise UserError(f"DataConfig.{name} = {getattr(self, name)}; a positive integer is needed")
-        if not 0.0 <= self.mixing_alpha <= 1.0:
-            raise UserError(f"DataConfig.mixing_alpha = {self.mixing_alpha}; allowed: 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)

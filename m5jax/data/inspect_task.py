@@ -12,8 +12,9 @@ import seqio
 import tensorflow as tf
 
 from m5jax.data.default_vocabulary import default_vocabulary
-from m5jax.data.mixing import DEFAULT_ALPHA
-from m5jax.data.pipeline import evaluation_batches, find_tasks, mixture_rates
+from m5jax.data.mixing import Proportional
+from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
+from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
@@ -61,7 +62,10 @@ def show_task(
 
 def _rates(name: str, tasks: list[seqio.Task]) -> str:
     rates = mixture_rates(name)
-    lines = [f"Mixture {name}, sampled at p_i proportional to n_i**{DEFAULT_ALPHA:g}"]
+    lines = [f"Mixture {name}; where no weights are fixed: {Proportional()}"]
+    tree = mixture_tree(name)
+    if len(tree) > len(tasks):
+        lines += [f"  {line}" for line in tree] + ["together:"]
     lines += [
         f"  {task.name:<40} {task.num_input_examples('train'):>12,} records  p = {rates[task.name]:.4f}"
         for task in tasks

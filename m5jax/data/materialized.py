@@ -3,8 +3,9 @@
     DIRECTORY/rows.json                              features, number of rows, and the definition they were made with
     DIRECTORY/rows-0000k-of-0000n.array_record       consecutive rows, a record each
 
-A row has a number, its place in the order. Step s of a run with batches of B rows takes the rows s * B to (s + 1) * B - 1,
-whichever hosts read them: a run that resumes on other hosts, or with another batch, goes on with the next row.
+A row has a number, its place in the order. Step s of a run with batches of B rows takes the rows s * B to
+(s + 1) * B - 1, whichever hosts read them: a run that resumes on other hosts, or with another batch, goes on with the
+next row.
 """
 
 import dataclasses
@@ -25,8 +26,8 @@ from m5jax.errors import UserError
 FILE_NAME = "rows.json"
 FORMAT_VERSION = 1
 ROWS_A_SHARD = 65_536
-# Neighbours are read together; a seek reads as many rows too.
-_WRITER_OPTIONS = "group_size:16,zstd:1"
+# Grain wants each record to be found on its own.
+_WRITER_OPTIONS = "group_size:1,zstd:1"
 _READER_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)
 
 Batch = dict[str, np.ndarray]

@@ -1,7 +1,7 @@
 """How often each language or task is sampled, from how much data it has.
 
-Vocabulary training and model training use the same rule, p_i proportional to n_i**alpha; their default exponents differ (0.3
-for the vocabulary, 0.5 for the steps), since every language needs pieces before it can have steps.
+Vocabulary training and model training use the same rule, p_i proportional to n_i**alpha; their default exponents differ
+(0.3 for the vocabulary, 0.5 for the steps), since every language needs pieces before it can have steps.
 """
 
 import dataclasses

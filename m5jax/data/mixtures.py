@@ -26,8 +26,8 @@ def add_mixture(name: str, members: Sequence[str] | Mapping[str, float]) -> None
 
     Args:
         name: letters, digits and underscores.
-        members: names, sampled by the run's rule from how much data they have (`DataConfig.mixing`); or weights by name,
-            which no run changes. A mixture counts for the data of all its tasks.
+        members: names, sampled by the run's rule from how much data they have (`DataConfig.mixing`); or weights by
+            name, which no run changes. A mixture counts for the data of all its tasks.
 
     Raises:
         UserError: the name is taken, a member is unknown or named twice, there is none, or a weight is negative or not
@@ -84,13 +84,8 @@ def mixture_rates(name: str, rule: MixingRule | None = None, split: str = "train
         tasks = find_tasks(name)
         mixture = seqio.MixtureRegistry.get(name)
         return normalized({task.name: float(mixture.get_rate(task)) for task in tasks})
-    mixture = _MIXTURES[name]
-    if mixture.weights is not None:
-        shares = normalized(dict(zip(mixture.members, mixture.weights, strict=True)))
-    else:
-        shares = rule.rates({member: _count(member, split, rule.unit) for member in mixture.members})
     rates: dict[str, float] = dict.fromkeys((task.name for task in find_tasks(name)), 0.0)
-    for member, share in shares.items():
+    for member, share in _shares(_MIXTURES[name], rule, split).items():
         for task, rate in mixture_rates(member, rule, split).items():
             rates[task] += share * rate
     return rates
@@ -101,13 +96,8 @@ def mixture_tree(name: str, rule: MixingRule | None = None, split: str = "train"
     rule = rule or Proportional()
     if name not in _MIXTURES:
         return []
-    mixture = _MIXTURES[name]
-    if mixture.weights is not None:
-        shares = normalized(dict(zip(mixture.members, mixture.weights, strict=True)))
-    else:
-        shares = rule.rates({member: _count(member, split, rule.unit) for member in mixture.members})
     lines = []
-    for member, share in shares.items():
+    for member, share in _shares(_MIXTURES[name], rule, split).items():
         lines.append(f"{'  ' * depth}{member}  {share:.4f}")
         lines += mixture_tree(member, rule, split, depth + 1)
     return lines
@@ -124,6 +114,13 @@ def record_count(task: seqio.Task, split: str) -> int:
     if not count:
         raise UserError(f"task {task.name} does not know how many {split} records it has; name num_input_examples")
     return count
+
+
+def _shares(mixture: _Mixture, rule: MixingRule, split: str) -> dict[str, float]:
+    """Returns the share of each member of one mixture."""
+    if mixture.weights is not None:
+        return normalized(dict(zip(mixture.members, mixture.weights, strict=True)))
+    return rule.rates({member: _count(member, split, rule.unit) for member in mixture.members})
 
 
 def _count(name: str, split: str, unit: str) -> int:

@@ -5,6 +5,7 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 """
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +16,15 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.masking_policy import MaskingPolicy
-from m5jax.data.mixing import DEFAULT_ALPHA, mixing_rates
+from m5jax.data.mixing import MixingRule, Proportional
+from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
 from m5jax.data.packing import prediction_budget
 from m5jax.data.preprocessors import AlignedTargets, MaskTokens
-from m5jax.data.task_builders import CorpusDataSource
 from m5jax.data.vocabulary import current_vocabulary
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError
 
 # Records of a corpus lie in the order of its input, which may be sorted: the buffer covers a large part of a small one.
 _SHUFFLE_BUFFER = 10_000
@@ -41,6 +43,8 @@ class BatchIterator(Iterator[Batch]):
     Attributes:
         shapes: of each feature.
     """
+
+    of_all_processes = False
 
     def __init__(self, dataset: tf.data.Dataset, settings: dict[str, Any]) -> None:
         self.shapes = {name: tuple(spec.shape) for name, spec in dataset.element_spec.items()}
@@ -86,7 +90,7 @@ def training_batches(
     targets_length: int = 0,
     batch_size: int,
     seed: int,
-    mixing_alpha: float | None = DEFAULT_ALPHA,
+    mixing: MixingRule | None = None,
     masking: MaskingPolicy | None = None,
     shard_index: int = 0,
     shard_count: int = 1,
@@ -94,8 +98,8 @@ def training_batches(
 ) -> BatchIterator:
     """Returns endless shuffled, packed batches of a task or mixture.
 
-    The tasks of a mixture are sampled at p_i proportional to n_i**mixing_alpha. The rates are computed here, from the
-    tasks' sizes, and not in the registered mixture, so that a run sets alpha without touching the registry.
+    The rates of a mixture's tasks are computed here, from their sizes, and not in SeqIO's registry, so that a run sets
+    the rule without touching the registry.
 
     Args:
         name: a registered task or mixture.
@@ -103,7 +107,7 @@ def training_batches(
         targets_length: tokens of `length` for such targets, and predictions in a row where there is a task with them.
         batch_size: rows in a batch of this host.
         seed: of the order, the masks and the mixing.
-        mixing_alpha: None keeps the rates that the mixture was registered with.
+        mixing: how a mixture without fixed weights is sampled; None: `Proportional()`.
         masking: None keeps the tasks' own.
         shard_index: this host's share of the records, from 0.
         shard_count: number of hosts; each reads different records.
@@ -117,7 +121,7 @@ def training_batches(
     _check_batch_size(batch_size)
     if not 0 <= shard_index < shard_count:
         raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
-    counts = {task.name: _record_count(task, split) for task in tasks}
+    counts = {task.name: record_count(task, split) for task in tasks}
     for task_name, count in counts.items():
         if count < shard_count:
             raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
@@ -138,28 +142,59 @@ def training_batches(
         )
         for index, task in enumerate(tasks)
     ]
-    rates = mixture_rates(name, split, mixing_alpha)
+    rates = mixture_rates(name, mixing, split)
     numbered = [_with_task_number(dataset, index) for index, dataset in enumerate(examples)]
     mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed)
     rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
     batches = rows.batch(batch_size, drop_remainder=True).prefetch(2).with_options(_options())
-    settings = {
-        "tasks": counts,
+    settings = definition(
+        name,
+        length=length,
+        targets_length=targets_length,
+        seed=seed,
+        mixing=mixing,
+        masking=masking,
+        split=split,
+    )
+    settings |= {
+        "records": counts,
         "rates": rates,
         # Named by the fingerprint of their input: a position means nothing in other records.
         "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
-        "masking": [
-            dataclasses.asdict(step.policy) for task in tasks if isinstance(step := _aligned(task), MaskTokens)
-        ],
+        "batch_size": batch_size,
+        "shard": [shard_index, shard_count],
+    }
+    return BatchIterator(batches, settings)
+
+
+def definition(
+    name: str,
+    *,
+    length: int,
+    targets_length: int = 0,
+    seed: int,
+    mixing: MixingRule | None = None,
+    masking: MaskingPolicy | None = None,
+    split: str = "train",
+) -> dict[str, Any]:
+    """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
+    tasks = _with_masking(find_tasks(name), masking)
+    return {
+        "tasks": {task.name: [_described(step) for step in task.preprocessors] for task in tasks},
+        "mixing": str(mixing or Proportional()),
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
         "length": length,
         "targets_length": targets_length,
-        "batch_size": batch_size,
         "seed": seed,
-        "shard": [shard_index, shard_count],
     }
-    return BatchIterator(batches, settings)
+
+
+def _described(step: Any) -> str:
+    """Returns the name of a preprocessor with the settings that it carries itself."""
+    if isinstance(step, functools.partial):
+        return _described(step.func)
+    return repr(step) if dataclasses.is_dataclass(step) else getattr(step, "__name__", type(step).__name__)
 
 
 def evaluation_batches(
@@ -215,26 +250,6 @@ def evaluation_tasks(name: str) -> dict[str, str]:
 def mix_examples(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int) -> tf.data.Dataset:
     """Draws each example from dataset i with probability `rates[i]`; the datasets have no end."""
     return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=True)
-
-
-def find_tasks(name: str) -> list[seqio.Task]:
-    """Returns the tasks of a registered task or mixture, sorted by name; raises UserError for an unknown one."""
-    if name in seqio.MixtureRegistry.names():
-        return list(seqio.MixtureRegistry.get(name).tasks)
-    if name in seqio.TaskRegistry.names():
-        return [seqio.TaskRegistry.get(name)]
-    raise unknown_name("task", name, [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()])
-
-
-def mixture_rates(name: str, split: str = "train", mixing_alpha: float | None = DEFAULT_ALPHA) -> dict[str, float]:
-    """Returns p_i of each task of a mixture, by task name; see `training_batches` for `mixing_alpha` and the errors."""
-    tasks = find_tasks(name)
-    if mixing_alpha is None and name in seqio.MixtureRegistry.names():
-        mixture = seqio.MixtureRegistry.get(name)
-        weights = {task.name: mixture.get_rate(task) for task in tasks}
-        return {task_name: weight / sum(weights.values()) for task_name, weight in weights.items()}
-    counts = {task.name: _record_count(task, split) for task in tasks}
-    return mixing_rates(counts, DEFAULT_ALPHA if mixing_alpha is None else mixing_alpha)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,22 +318,10 @@ def _with_task_number(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:
     return dataset.map(lambda example: {**{name: example[name] for name in ("inputs", "targets")}, "task": number})
 
 
-def _record_count(task: seqio.Task, split: str) -> int:
-    if split not in task.splits:
-        raise UserError(f"task {task.name} has no split {split!r}; splits there: {', '.join(sorted(task.splits))}")
-    if isinstance(task.source, CorpusDataSource):
-        # Says what is missing, where a count of 0 would not.
-        task.source.list_shards(split)
-    count = task.num_input_examples(split)
-    if not count:
-        raise UserError(f"task {task.name} does not know how many {split} records it has; name num_input_examples")
-    return count
-
-
 def _fixed_examples(
     task: seqio.Task, lengths: Mapping[str, int], split: str, max_examples: int | None
 ) -> tf.data.Dataset:
-    _record_count(task, split)
+    record_count(task, split)
     examples = task.get_dataset(
         lengths,
         split=split,

@@ -4,23 +4,20 @@ Registration reads no data. A corpus is ingested, and the run's vocabulary looke
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-import numpy as np
 import seqio
 import tensorflow as tf
 
 from m5jax.data.corpus import Corpus
+from m5jax.data.corpus_source import CorpusDataSource, serialize_records
 from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
+from m5jax.data.mixtures import add_mixture, check_free
 from m5jax.data.preprocessors import Denoise, MaskTokens, split_long_examples
 from m5jax.data.seqio_vocabulary import RunVocabulary
-from m5jax.data.serialize import serialize_line
-from m5jax.errors import UserError
 
-SPLITS = ("train", "validation", "test")
 OUTPUT_FEATURES = {
     "inputs": seqio.Feature(RunVocabulary(), add_eos=True),
     "targets": seqio.Feature(RunVocabulary(), add_eos=True),
@@ -48,40 +45,6 @@ OBJECTIVES: Mapping[str, Sequence[Preprocessor]] = MappingProxyType(
         "alexatm": _denoised(ALEXATM),
     }
 )
-# Python is entered once for so many lines.
-_LINES_AT_ONCE = 64
-
-
-class CorpusDataSource(seqio.TextLineDataSource):
-    """The canonical lines of one language of a corpus, which `corpus` returns when they are first needed.
-
-    Its methods raise UserError where the corpus has no such language or split.
-    """
-
-    def __init__(self, corpus: Callable[[], Corpus], language: str) -> None:
-        super().__init__(split_to_filepattern=dict.fromkeys(SPLITS, ""))
-        self.corpus, self.language = corpus, language
-
-    def list_shards(self, split: str) -> Sequence[str]:
-        return [str(path) for path in self.corpus().files(self.language, split)]
-
-    def num_input_examples(self, split: str) -> int:
-        return self.corpus().count(self.language, split)
-
-
-def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) -> tf.data.Dataset:
-    """SeqIO preprocessor: from canonical lines of `corpus`, scalar strings, to `inputs`, the serialized text."""
-    kind = corpus().kind
-
-    def serialize(lines: np.ndarray) -> np.ndarray:
-        return np.array([serialize_line(kind, line).encode("utf-8") for line in lines], dtype=object)
-
-    def serialize_batch(lines: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Not stateful, so that the position of the iterator can be saved.
-        return {"inputs": tf.numpy_function(serialize, [lines], tf.string, stateful=False)}
-
-    batches = dataset.batch(_LINES_AT_ONCE).map(serialize_batch, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.unbatch().map(lambda example: {"inputs": tf.ensure_shape(example["inputs"], [])})
 
 
 def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: Sequence[Preprocessor]) -> None:
@@ -97,7 +60,7 @@ def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: 
     Raises:
         UserError: the name is taken.
     """
-    _check_free(name)
+    check_free(name)
     corpus = functools.cache(corpus)
     seqio.TaskRegistry.add(
         name,
@@ -109,18 +72,6 @@ def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: 
         ],
         output_features=OUTPUT_FEATURES,
     )
-
-
-def add_mixture(name: str, tasks: Sequence[str]) -> None:
-    """Registers a mixture; its own rates are n_i**0.5, which a run replaces by its exponent.
-
-    Raises:
-        UserError: the name is taken, or there is no task.
-    """
-    _check_free(name)
-    if not tasks:
-        raise UserError(f"cannot register the mixture {name}: it has no task")
-    seqio.MixtureRegistry.add(name, list(tasks), default_rate=_square_root_rate)
 
 
 def add_language_tasks(
@@ -140,12 +91,3 @@ def add_language_tasks(
         for language, task in tasks.items():
             add_task(task, corpus, language, steps)
         add_mixture(f"{name}_{objective}", list(tasks.values()))
-
-
-def _check_free(name: str) -> None:
-    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
-        raise UserError(f"task {name} is registered already; choose another name")
-
-
-def _square_root_rate(task: seqio.Task) -> float:
-    return math.sqrt(task.num_input_examples("train"))

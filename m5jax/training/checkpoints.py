@@ -31,7 +31,13 @@ MANIFEST = "manifest.json"
 
 
 class Position(Protocol):
-    """Input whose position can be written into a directory, which exists and is empty, and read back."""
+    """Input whose position can be written into a directory, which exists and is empty, and read back.
+
+    Attributes:
+      of_all_processes: whether all processes have the same position, which any number of them can go on from.
+    """
+
+    of_all_processes: bool
 
     def save(self, directory: Path) -> None: ...
 
@@ -96,12 +102,12 @@ def restore_position(directory: Path, position: Position) -> None:
     """
     try:
         processes = {json.loads(path.read_text())["processes"] for path in directory.glob(f"process_*/{MANIFEST}")}
-        if processes and processes != {jax.process_count()}:
+        if not position.of_all_processes and processes and processes != {jax.process_count()}:
             raise UserError(
                 f"{directory} was saved by {max(processes)} processes, there are {jax.process_count()} now; "
                 "resume on as many"
             )
-        own = directory / f"process_{jax.process_index()}"
+        own = directory / f"process_{0 if position.of_all_processes else jax.process_index()}"
         intact = json.loads((own / MANIFEST).read_text())["sha256"] == _digests(own)
     except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Damaged(f"the input position in {directory} cannot be read: {_first_line(error)}") from error

@@ -35,6 +35,8 @@ Evaluate = Callable[[Parameters], dict[str, float]]
 class Batches(Protocol):
     """This process's share of the input: batches of equal shapes, with a position that can be saved."""
 
+    of_all_processes: bool
+
     def __iter__(self) -> Iterator[HostBatch]: ...
 
     def __next__(self) -> HostBatch: ...

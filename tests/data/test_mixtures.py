@@ -19,9 +19,7 @@ COUNTS_BY_NAME = st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1,
 def nested(tiny_corpus: TinyCorpus) -> str:
     """Objectives in a language, languages by their data, and one task that stands in two places."""
     for language in ("en", "de"):
-        add_mixture(
-            f"nested_{language}", {f"tiny_{language}_mlm": 3.0, f"tiny_{language}_span_corruption": 1.0}
-        )
+        add_mixture(f"nested_{language}", {f"tiny_{language}_mlm": 3.0, f"tiny_{language}_span_corruption": 1.0})
     add_mixture("nested_languages", ["nested_en", "nested_de"])
     add_mixture("nested_top", {"nested_languages": 0.8, "tiny_de_mlm": 0.2})
     return "nested_top"

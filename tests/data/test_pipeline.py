@@ -11,18 +11,18 @@ import tensorflow as tf
 from scipy import stats
 
 from m5jax.data.masking_policy import MaskingPolicy
+from m5jax.data.mixing import Proportional
+from m5jax.data.mixtures import add_mixture, find_tasks, mixture_rates
 from m5jax.data.packing import prediction_budget
 from m5jax.data.pipeline import (
     Batch,
     BatchIterator,
     evaluation_batches,
     evaluation_tasks,
-    find_tasks,
     mix_examples,
-    mixture_rates,
     training_batches,
 )
-from m5jax.data.task_builders import OBJECTIVES, add_mixture
+from m5jax.data.task_builders import OBJECTIVES
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import COUNTS, TinyCorpus
@@ -138,7 +138,7 @@ def test_batches_follow_the_seed(tiny: TinyCorpus) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 6}, {"length": 32}, {"mixing_alpha": 0.3}, {"masking": MaskingPolicy(mask_share=0.9)}]
+    "changes", [{"seed": 6}, {"length": 32}, {"mixing": Proportional(0.3)}, {"masking": MaskingPolicy(mask_share=0.9)}]
 )
 def test_the_position_of_another_pipeline_is_refused(tiny: TinyCorpus, tmp_path: Path, changes: dict[str, Any]) -> None:
     _training().save(tmp_path)
@@ -167,7 +167,7 @@ def test_the_masking_rate_can_be_set_for_a_run(tiny: TinyCorpus) -> None:
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_tasks_are_sampled_at_the_rates_of_alpha(tiny: TinyCorpus, alpha: float) -> None:
     """On 100,000 draws, made as `training_batches` makes them."""
-    rates = mixture_rates("tiny_mlm", mixing_alpha=alpha)
+    rates = mixture_rates("tiny_mlm", Proportional(alpha))
     weights = {f"tiny_{language}_mlm": COUNTS[language]["train"] ** alpha for language in COUNTS}
     expected = {name: weight / sum(weights.values()) for name, weight in weights.items()}
     assert rates == pytest.approx(expected)
@@ -179,14 +179,14 @@ def test_tasks_are_sampled_at_the_rates_of_alpha(tiny: TinyCorpus, alpha: float)
 
 def test_the_mixture_in_the_batches_follows_alpha(tiny: TinyCorpus) -> None:
     def german_share(alpha: float | None) -> float:
-        texts = _texts(_take(_training(mixing_alpha=alpha), 200))
+        texts = _texts(_take(_training(mixing=None if alpha is None else Proportional(alpha)), 200))
         german = sum("schu" in text or "lich" in text or "ung" in text for text in texts)
         return german / sum("ster" in text or "ing" in text or "lo" in text for text in texts)
 
     # Texts are cut into parts alike in both languages; words give the language of nearly every part.
     assert german_share(1.0) == pytest.approx(0.25, rel=0.2)
     assert german_share(0.0) == pytest.approx(1.0, rel=0.2)
-    # The rates that were registered with the mixture: square roots.
+    # The default rule: square roots.
     assert german_share(None) == pytest.approx(0.5, rel=0.2)
 
 
@@ -242,7 +242,6 @@ def test_evaluation_tasks_are_named_by_language(tiny: TinyCorpus) -> None:
         ({"name": "tiny_ul2", "targets_length": 62}, "the targets' length is 62"),
         ({"split": "test"}, "no test records in"),
         ({"split": "dev"}, "no split 'dev'; splits there: test, train, validation"),
-        ({"mixing_alpha": -1.0}, "alpha is -1.0"),
         ({"name": "tiny_french_mlm"}, "no data in language 'fr'"),
     ],
 )

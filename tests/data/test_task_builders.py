@@ -9,11 +9,13 @@ import seqio
 import tensorflow as tf
 
 from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.corpus_source import serialize_records
 from m5jax.data.inspect_task import list_tasks, show_task
-from m5jax.data.pipeline import evaluation_batches, find_tasks
+from m5jax.data.mixtures import add_mixture, find_tasks
+from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import serialize_product
-from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks, add_mixture, serialize_records
+from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus

@@ -60,6 +60,8 @@ def host_batch(index: int) -> dict[str, np.ndarray]:
 class TinyBatches:
     """Endless batches by index. `before` is called with the index of each batch before it is handed out."""
 
+    of_all_processes = False
+
     def __init__(self, before: Callable[[int], None] | None = None, make: Callable[[int], Any] = host_batch):
         self.index = 0
         self._before = before
