@@ -26,10 +26,14 @@ import tensorflow as tf
 
 import tasks  # noqa: F401  registers the tasks
 from benchmarks.environment import environment
+from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.feature_converter import LanguageModelFeatureConverter
+from m5jax.data.masking_policy import BERT_MASKING
+from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
-from m5jax.data.pipeline import evaluation_batches, find_tasks, training_batches
-from m5jax.data.task_builders import CorpusDataSource
+from m5jax.data.pipeline import evaluation_batches, training_batches
+from m5jax.data.task_builders import OBJECTIVES
 from m5jax.data.vocabulary import set_current_vocabulary, train_vocabulary
 
 LENGTHS = (128, 512)
@@ -75,7 +79,9 @@ def stage_datasets(task: seqio.Task, length: int, records: int, seed: int) -> It
                 step, sequence_length=lengths, output_features=task.output_features
             )(dataset)
             yield dataset
-    yield MaskedLanguageModelFeatureConverter(DEFAULT_MASKING_RATE)(dataset, lengths)
+    numbered = dataset.map(lambda example: example | {"task": 0})
+    budget = prediction_budget(length, BERT_MASKING.rate)
+    yield LanguageModelFeatureConverter([True], budget)(numbered, lengths | {"task": 1})
 
 
 def processor_seconds(dataset: tf.data.Dataset) -> float:
@@ -107,7 +113,7 @@ def time_stages(task: seqio.Task, length: int, records: int, repetitions: int, s
 
 def time_training(name: str, length: int, batches: int, seed: int) -> StageSpeed:
     """Returns the speed of `training_batches`, shuffled and mixed, in processor time of all threads."""
-    iterator = training_batches(name, length=length, batch_size=BATCH_SIZE, seed=seed)
+    iterator = training_batches(name, length=length, targets_length=length // 2, batch_size=BATCH_SIZE, seed=seed)
     next(iterator)
     started = time.process_time()
     tokens = sum(int((next(iterator)["segment_ids"] > 0).sum()) for _ in range(batches))
@@ -132,7 +138,7 @@ def measure_packing(name: str, length: int, examples: int | None) -> PackingFill
         rows,
         padding_percent=100.0 * (1.0 - tokens / (rows * length)),
         padding_percent_unpacked=100.0 * (1.0 - tokens / (unpacked_rows * length)),
-        budget=prediction_budget(length, DEFAULT_MASKING_RATE),
+        budget=prediction_budget(length, BERT_MASKING.rate),
         predictions_per_row=predictions / rows,
     )
 
@@ -163,7 +169,9 @@ def measure(name: str, arguments: argparse.Namespace) -> tuple[list[StageSpeed],
             assert isinstance(task.source, CorpusDataSource)
             speeds += time_stages(task, length, arguments.records, arguments.repetitions, arguments.seed)
             fills.append(measure_packing(task.name, length, arguments.packed_examples))
-        speeds.append(time_training(name, length, arguments.batches, arguments.seed))
+        for objective in OBJECTIVES:
+            other = name.removesuffix("_mlm") + f"_{objective}"
+            speeds.append(time_training(other, length, arguments.batches, arguments.seed))
     return speeds, fills
 
 

@@ -28,7 +28,8 @@ FORMAT_VERSION = 1
 ROWS_A_SHARD = 65_536
 # Grain wants each record to be found on its own.
 _WRITER_OPTIONS = "group_size:1,zstd:1"
-_READER_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)
+# Of whole batches, read ahead.
+_READER_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 
 Batch = dict[str, np.ndarray]
 
@@ -232,28 +233,28 @@ class MaterializedBatches(Iterator[Batch]):
 
     def _from(self, first_row: int) -> Iterator[Batch]:
         own = _OwnRows(self._source, first_row, self._batch_size, self._offset, self._share)
-        dataset = grain.MapDataset.source(own).map(self._decode).batch(self._share)
-        return iter(dataset.to_iter_dataset(_READER_OPTIONS))
+        return iter(grain.MapDataset.source(own).map(self._decode).to_iter_dataset(_READER_OPTIONS))
 
-    def _decode(self, record: bytes) -> Batch:
-        row, start = {}, 0
+    def _decode(self, records: list[bytes]) -> Batch:
+        content = np.frombuffer(b"".join(records), np.uint8).reshape(self._share, -1)
+        batch, start = {}, 0
         for feature in self._rows.features:
-            row[feature.name] = np.frombuffer(record, feature.dtype, feature.length, start)
+            own = np.ascontiguousarray(content[:, start : start + feature.bytes])
+            batch[feature.name] = own.view(feature.dtype)
             start += feature.bytes
-        return row
+        return batch
 
 
 class _OwnRows:
-    """The records that one process reads, by their place in its own order; so many that they have no end."""
+    """The records of each batch that one process reads; so many batches that they have no end."""
 
     def __init__(self, source: Any, first_row: int, batch_size: int, offset: int, share: int) -> None:
-        self._source, self._first_row = source, first_row
-        self._batch_size, self._offset, self._share = batch_size, offset, share
+        self._source, self._share = source, share
+        self._first_row, self._batch_size = first_row + offset, batch_size
 
     def __len__(self) -> int:
-        return 2**62 // self._share * self._share
+        return 2**62
 
-    def __getitem__(self, index: int) -> bytes:
-        step, within = divmod(index, self._share)
-        row = self._first_row + step * self._batch_size + self._offset + within
-        return self._source[row % len(self._source)]
+    def __getitem__(self, step: int) -> list[bytes]:
+        first = self._first_row + step * self._batch_size
+        return self._source.__getitems__([row % len(self._source) for row in range(first, first + self._share)])
