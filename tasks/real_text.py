@@ -15,7 +15,7 @@ from pathlib import Path
 
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.mixtures import add_mixture
-from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_task
+from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_product_tasks, add_task
 from m5jax.errors import UserError
 
 TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")
@@ -50,3 +50,4 @@ for _objective, _steps in OBJECTIVES.items():
 
 for _name, _languages in CATALOG_LANGUAGES.items():
     add_language_tasks(_name, functools.partial(_catalog, _name), _languages)
+    add_product_tasks(_name, functools.partial(_catalog, _name), _languages)

@@ -8,6 +8,7 @@ from m5jax.cli.flags import positive
 DESCRIPTION = """Lists registered tasks and mixtures, or shows decoded examples of one, before and after each step.
 
   m5jax tasks list
+  m5jax tasks list ul2
   m5jax tasks show embedded_catalog_mlm
   m5jax tasks show my_task --task_module=my_tasks --vocabulary=vocabulary.model
 """
@@ -22,6 +23,7 @@ def add_parser(subparsers: Any) -> None:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list | show")
     list_parser = verbs.add_parser("list", help="names of tasks and mixtures")
+    list_parser.add_argument("containing", nargs="?", default="", metavar="TEXT", help="only names that contain it")
     show_parser = verbs.add_parser("show", help="decoded examples, before and after each step")
     show_parser.add_argument("name", metavar="NAME", help="task or mixture")
     show_parser.add_argument("--examples", type=positive, default=1, help="records to show (default: %(default)s)")
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from m5jax.data import inspect_task  # needs TensorFlow, which the line above loads
 
     if arguments.verb == "list":
-        print(inspect_task.list_tasks())
+        print(inspect_task.list_tasks(arguments.containing))
     else:
         print(inspect_task.show_task(arguments.name, examples=arguments.examples, vocabulary=arguments.vocabulary))
     return 0

@@ -85,6 +85,14 @@ class Corpus:
                 for line in lines:
                     yield serialize_line(self.kind, line)
 
+    def products(self, language: str, split: str) -> Iterator[ProductRecord]:
+        """Yields the records of a product corpus; raises UserError as `files`, and for a corpus of texts."""
+        if self.kind != "product":
+            raise UserError(f"corpus {self.name} holds no products but {self.kind} records")
+        for path in self.files(language, split):
+            with path.open(encoding="utf-8") as lines:
+                yield from map(ProductRecord.from_json, lines)
+
     def _language(self, language: str) -> Mapping[str, Mapping[str, int]]:
         if language not in self.counts:
             raise UserError(f"corpus {self.name} has no data in language {language!r}; allowed: {_listed(self.counts)}")

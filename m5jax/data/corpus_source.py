@@ -6,8 +6,12 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
-from m5jax.data.serialize import serialize_line
+from m5jax.data.product_pairs import MakePair
+from m5jax.data.records import ProductRecord
+from m5jax.data.serialize import join_parts, product_parts, serialize_line
+from m5jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 # Python is entered once for so many lines.
@@ -31,16 +35,54 @@ class CorpusDataSource(seqio.TextLineDataSource):
         return self.corpus().count(self.language, split)
 
 
-def serialize_records(dataset: tf.data.Dataset, corpus: Callable[[], Corpus]) -> tf.data.Dataset:
+def serialize_records(
+    dataset: tf.data.Dataset, corpus: Callable[[], Corpus], attributes: AttributeFormat = SEPARATORS
+) -> tf.data.Dataset:
     """SeqIO preprocessor: from canonical lines of `corpus`, scalar strings, to `inputs`, the serialized text."""
     kind = corpus().kind
+    attributes = attributes.for_corpus(corpus()) if kind == "product" else attributes
 
-    def serialize(lines: np.ndarray) -> np.ndarray:
-        return np.array([serialize_line(kind, line).encode("utf-8") for line in lines], dtype=object)
+    def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
+        if kind == "text" or attributes == SEPARATORS:
+            return [[serialize_line(kind, line) for line in lines]]
+        records = map(ProductRecord.from_json, lines)
+        return [
+            [join_parts(product_parts(record, attributes.parts(record.attributes, generator))) for record in records]
+        ]
 
-    def serialize_batch(lines: tf.Tensor) -> dict[str, tf.Tensor]:
+    return _from_lines(dataset, serialize, ("inputs",))
+
+
+def serialize_pairs(dataset: tf.data.Dataset, corpus: Callable[[], Corpus], make: MakePair) -> tf.data.Dataset:
+    """SeqIO preprocessor: from canonical lines of products to the `inputs` and `targets` texts that `make` gives.
+
+    Products that it gives None for are left out.
+
+    Raises:
+        UserError: the corpus holds texts.
+    """
+    if corpus().kind != "product":
+        raise UserError(f"corpus {corpus().name} holds no products but {corpus().kind} records")
+
+    def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
+        pairs = [pair for line in lines if (pair := make(ProductRecord.from_json(line))) is not None]
+        return [[pair[side] for pair in pairs] for side in range(2)]
+
+    return _from_lines(dataset, serialize, ("inputs", "targets"))
+
+
+def _from_lines(
+    dataset: tf.data.Dataset,
+    serialize: Callable[[np.ndarray, np.random.Generator], list[list[str]]],
+    names: Sequence[str],
+) -> tf.data.Dataset:
+    def run(lines: np.ndarray, seed: np.ndarray) -> list[np.ndarray]:
+        columns = serialize(lines, np.random.default_rng(seed.view(np.uint32)))
+        return [np.array([text.encode("utf-8") for text in column], dtype=object) for column in columns]
+
+    def transform(lines: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         # Not stateful, so that the position of the iterator can be saved.
-        return {"inputs": tf.numpy_function(serialize, [lines], tf.string, stateful=False)}
+        columns = tf.numpy_function(run, [lines, seed], [tf.string] * len(names), stateful=False)
+        return {name: tf.ensure_shape(column, [None]) for name, column in zip(names, columns, strict=True)}
 
-    batches = dataset.batch(_LINES_AT_ONCE).map(serialize_batch, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.unbatch().map(lambda example: {"inputs": tf.ensure_shape(example["inputs"], [])})
+    return seqio.map_over_dataset(num_seeds=1)(transform)(dataset.batch(_LINES_AT_ONCE)).unbatch()

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ import tensorflow as tf
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
-from m5jax.data.pipeline import evaluation_batches
+from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _DEFAULT_LENGTH = 128
 
 
-def list_tasks() -> str:
-    """Returns the registered mixtures with their tasks, then the tasks, each by name. Reads no data."""
+def list_tasks(containing: str = "") -> str:
+    """Returns the registered mixtures with their tasks, then the tasks, whose names contain a text. Reads no data."""
     lines = ["mixtures"]
     for name in sorted(seqio.MixtureRegistry.names()):
-        lines.append(f"  {name}: {', '.join(task.name for task in find_tasks(name))}")
-    lines += ["tasks", *(f"  {name}" for name in sorted(seqio.TaskRegistry.names()))]
+        if containing in name:
+            lines.append(f"  {name}: {', '.join(task.name for task in find_tasks(name))}")
+    lines += ["tasks", *(f"  {name}" for name in sorted(seqio.TaskRegistry.names()) if containing in name)]
     return "\n".join(line for text in lines for line in textwrap.wrap(text, _WIDTH, subsequent_indent="      "))
 
 
@@ -40,22 +42,33 @@ def show_task(
         name: a registered task or mixture; of a mixture the first task's examples are shown.
         examples: how many.
         seed: of the masks.
-        length: tokens in a row.
+        length: tokens of the inputs; targets that are written have half as many more.
         vocabulary: path of the vocabulary, which becomes this process's own; empty: the default one of `name`.
 
     Raises:
         UserError: an unknown name, a task without data, or no vocabulary.
     """
     tasks = find_tasks(name)
+    aligned = targets_are_aligned(tasks[0])
+    # Targets that are written come on top of the inputs.
+    lengths = {"inputs": length, "targets": length if aligned else length // 2}
     set_current_vocabulary(vocabulary or default_vocabulary(name))
     sections = []
     if name in seqio.MixtureRegistry.names():
         sections.append(_rates(name, tasks))
-    sections.append(f"Task {tasks[0].name}, training split, rows of {length} tokens")
-    steps = _steps(tasks[0], length, seed)
+    sections.append(f"Task {tasks[0].name}, training split, inputs of {length} tokens")
+    steps = _steps(tasks[0], lengths, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
     if tasks[0].output_features.keys() >= {"inputs", "targets"}:
-        row = next(iter(evaluation_batches(tasks[0].name, length=length, batch_size=1, split="train")))
+        targets_length = 0 if aligned else lengths["targets"]
+        rows = evaluation_batches(
+            tasks[0].name,
+            length=length + targets_length,
+            targets_length=targets_length,
+            batch_size=1,
+            split="train",
+        )
+        row = next(iter(rows))
         sections.append(_title_and_body("packed row", [_packed_row(row)]))
     return "\n\n".join(sections)
 
@@ -73,31 +86,31 @@ def _rates(name: str, tasks: list[seqio.Task]) -> str:
     return "\n".join(lines)
 
 
-def _steps(task: seqio.Task, length: int, seed: int) -> Iterable[tuple[str, Iterable[str]]]:
+def _steps(task: seqio.Task, lengths: Mapping[str, int], seed: int) -> Iterable[tuple[str, Iterable[str]]]:
     """Yields (title, displayed examples) of the source and after each preprocessor."""
     dataset = task.source.get_dataset("train", shuffle=False)
-    yield "record", (_displayed(example) for example in dataset)
-    lengths = dict.fromkeys(task.output_features, length)
+    aligned = targets_are_aligned(task)
+    yield "record", (_displayed(example, aligned) for example in dataset)
     for index, step in enumerate(task.preprocessors, start=1):
         with seqio.utils.map_seed_manager(seed):
             step_with_arguments = seqio.utils.add_kwargs_to_transform(
                 step, sequence_length=lengths, output_features=task.output_features
             )
             dataset = step_with_arguments(dataset)
-        yield f"{index}. {_step_name(step)}", (_displayed(example) for example in dataset)
+        yield f"{index}. {_step_name(step)}", (_displayed(example, aligned) for example in dataset)
 
 
 def _step_name(step: Callable[..., Any]) -> str:
     if isinstance(step, functools.partial):
         return _step_name(step.func)
-    return getattr(step, "__name__", None) or str(step)
+    return getattr(step, "__name__", None) or textwrap.shorten(str(step), _WIDTH)
 
 
-def _displayed(example: tf.Tensor | dict[str, tf.Tensor]) -> str:
+def _displayed(example: tf.Tensor | dict[str, tf.Tensor], aligned: bool) -> str:
     if not isinstance(example, dict):
         return example.numpy().decode("utf-8", errors="replace")
     values = {name: value.numpy() for name, value in example.items()}
-    if values.keys() == {"inputs", "targets"} and len(values["inputs"]) == len(values["targets"]):
+    if values.keys() == {"inputs", "targets"} and aligned:
         return _masked_pieces(values["inputs"], values["targets"])
     if values.keys() == {"inputs"}:
         return _feature_text(values["inputs"])
@@ -114,12 +127,17 @@ def _feature_text(value: Any) -> str:
 
 
 def _masked_pieces(inputs: np.ndarray, targets: np.ndarray) -> str:
-    """Shows a predicted token as [what the model reads|original]."""
+    """Shows a predicted token as [what the model reads|what it is to predict], the rest as running text.
+
+    Isolated (Unicode bidirectional algorithm, UAX 9), so that right-to-left text and brackets keep their order.
+    """
     vocabulary = current_vocabulary()
     shown = []
     for piece, target in zip(vocabulary.pieces(inputs), targets.tolist(), strict=True):
-        shown.append(f"[{piece}|{vocabulary.pieces([target])[0]}]" if target else piece)
-    return " ".join(shown)
+        predicted = vocabulary.pieces([target])[0] if target else ""
+        shown.append(f"[{piece}|{predicted}]" if target else piece)
+    text = "".join(shown).replace("\u2581", " ").strip()
+    return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"
 
 
 def _packed_row(batch: dict[str, np.ndarray]) -> str:

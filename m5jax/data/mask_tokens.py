@@ -5,7 +5,7 @@ from jaxtyping import Int
 
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.spans import Groups, Mask, choose_spans, choose_tokens, choose_words, word_numbers
-from m5jax.data.vocabulary import FIRST_LEARNED_ID, FIRST_TEXT_ID, MASK_ID
+from m5jax.data.vocabulary import FIRST_LEARNED_ID, FIRST_TEXT_ID, MASK_ID, VALUE_IDS
 
 Tokens = Int[np.ndarray, " tokens"]
 
@@ -42,12 +42,17 @@ def choose(
     tokens: Tokens, policy: MaskingPolicy, word_starts: np.ndarray, generator: np.random.Generator
 ) -> tuple[Mask, Groups]:
     """Returns which tokens to predict, and the group of each."""
-    maskable = tokens >= FIRST_TEXT_ID
+    is_text = tokens >= FIRST_TEXT_ID
+    # The place of the last reserved token so far, which says what field a token is in.
+    field = np.maximum.accumulate(np.where(is_text, 0, np.arange(len(tokens))))
+    maskable = is_text & np.isin(tokens[field], VALUE_IDS) if policy.scope == "values" else is_text
+    if policy.unit == "value":
+        return choose_words(maskable, field, policy.rate, generator)
     if policy.unit == "token":
         return choose_tokens(maskable, policy.rate, generator)
     # A text token after a reserved one begins a word too, though no space stands between them.
-    starts = word_starts[tokens] | ~maskable
-    starts[1:] |= ~maskable[:-1]
+    starts = word_starts[tokens] | ~is_text
+    starts[1:] |= ~is_text[:-1]
     words = word_numbers(starts)
     if policy.unit == "word":
         return choose_words(maskable, words, policy.rate, generator)

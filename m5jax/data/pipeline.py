@@ -282,12 +282,8 @@ class _RowShape:
                 )
 
     @property
-    def targets_are_aligned(self) -> list[bool]:
-        return [_aligned(task) is not None for task in self.tasks]
-
-    @property
     def feature_lengths(self) -> dict[str, int]:
-        if all(self.targets_are_aligned):
+        if all(map(targets_are_aligned, self.tasks)):
             return {"inputs": self.length, "targets": self.length}
         return {"inputs": self.length - self.targets_length, "targets": self.targets_length}
 
@@ -295,7 +291,12 @@ class _RowShape:
         shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
         only_aligned = len(shares) == len(self.tasks)
         budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
-        return LanguageModelFeatureConverter(self.targets_are_aligned, budget, pack)
+        return LanguageModelFeatureConverter([targets_are_aligned(task) for task in self.tasks], budget, pack)
+
+
+def targets_are_aligned(task: seqio.Task) -> bool:
+    """Whether a task's targets stand at the positions of its inputs, as in masked LM; else they are written after."""
+    return _aligned(task) is not None
 
 
 def _aligned(task: seqio.Task) -> AlignedTargets | None:

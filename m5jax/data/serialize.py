@@ -6,6 +6,7 @@ maps the two look-alikes of "<" to it and removes characters that could hide in 
 """
 
 import re
+from collections.abc import Iterable
 
 from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 
@@ -22,6 +23,10 @@ FIELD_TOKENS = (
     "<locale>",
 )
 
+ATTRIBUTE_TOKEN, VALUE_TOKEN = "<attribute>", "<value>"
+# A field token, or "" for none, and the text after it.
+Part = tuple[str, str]
+
 # "<" and the two characters that NFKC maps to it: small less-than sign, fullwidth less-than sign.
 _LESS_THAN = re.compile("[<\ufe64\uff1c]")
 
@@ -37,12 +42,26 @@ def serialize_product(record: ProductRecord) -> str:
     Empty fields are left out; locale, language and id are not part of the text. No space stands before a field token:
     SentencePiece would make a token of its own of it.
     """
-    parts = [("<title>", record.title)]
+    attributes: list[Part] = []
     for name, value in record.attributes.items():
         if value.strip():
-            parts += [("<attribute>", name), ("<value>", value)]
-    parts += [("<bullet>", bullet) for bullet in record.bullets]
-    parts += [("<description>", record.description), ("<category>", record.category)]
+            attributes += [(ATTRIBUTE_TOKEN, name), (VALUE_TOKEN, value)]
+    return join_parts(product_parts(record, attributes))
+
+
+def product_parts(record: ProductRecord, attributes: Iterable[Part]) -> list[Part]:
+    """Returns the fields of a product in their order, with its attributes as `attributes`."""
+    return [
+        ("<title>", record.title),
+        *attributes,
+        *(("<bullet>", bullet) for bullet in record.bullets),
+        ("<description>", record.description),
+        ("<category>", record.category),
+    ]
+
+
+def join_parts(parts: Iterable[Part]) -> str:
+    """Returns the text of tokens and values, neutralized; a value without a token goes on with what precedes it."""
     cleaned = ((token, neutralize(value)) for token, value in parts)
     return "".join(f"{token} {value}" for token, value in cleaned if value)
 

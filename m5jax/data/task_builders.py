@@ -10,12 +10,14 @@ from types import MappingProxyType
 import seqio
 import tensorflow as tf
 
+from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
-from m5jax.data.corpus_source import CorpusDataSource, serialize_records
+from m5jax.data.corpus_source import CorpusDataSource, serialize_pairs, serialize_records
 from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.mixtures import add_mixture, check_free
 from m5jax.data.preprocessors import Denoise, MaskTokens, split_long_examples
+from m5jax.data.product_pairs import MakePair, category_of, infill_attributes, title_from_attributes
 from m5jax.data.seqio_vocabulary import RunVocabulary
 
 OUTPUT_FEATURES = {
@@ -46,8 +48,35 @@ OBJECTIVES: Mapping[str, Sequence[Preprocessor]] = MappingProxyType(
     }
 )
 
+ATTRIBUTE_FORMATS: Mapping[str, AttributeFormat] = MappingProxyType(
+    {
+        "plain_mlm": AttributeFormat("plain"),
+        "names_mlm": AttributeFormat("names"),
+        "shuffled_mlm": AttributeFormat(shuffled=True, dropout=0.1),
+    }
+)
+VALUE_MASKINGS: Mapping[str, MaskingPolicy] = MappingProxyType(
+    {
+        "value_token_mlm": MaskingPolicy(rate=0.3, scope="values"),
+        "value_mlm": MaskingPolicy(rate=0.3, scope="values", unit="value"),
+    }
+)
+PRODUCT_PAIRS: Mapping[str, MakePair] = MappingProxyType(
+    {
+        "attribute_infilling": infill_attributes,
+        "title_from_attributes": title_from_attributes,
+        "category": category_of,
+    }
+)
 
-def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: Sequence[Preprocessor]) -> None:
+
+def add_task(
+    name: str,
+    corpus: Callable[[], Corpus],
+    language: str,
+    objective: Sequence[Preprocessor],
+    attributes: AttributeFormat = SEPARATORS,
+) -> None:
     """Registers one task over the serialized, tokenized records of a language.
 
     Args:
@@ -56,6 +85,7 @@ def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: 
         language: the one to read.
         objective: SeqIO preprocessors from `inputs`, token ids without end token, to `inputs` and `targets`; one of
             `OBJECTIVES` or your own.
+        attributes: how products' attributes are written. `m5jax embed` writes them in the default format.
 
     Raises:
         UserError: the name is taken.
@@ -66,12 +96,54 @@ def add_task(name: str, corpus: Callable[[], Corpus], language: str, objective: 
         name,
         source=CorpusDataSource(corpus, language),
         preprocessors=[
-            functools.partial(serialize_records, corpus=corpus),
+            functools.partial(serialize_records, corpus=corpus, attributes=attributes),
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
             *objective,
         ],
         output_features=OUTPUT_FEATURES,
     )
+
+
+def add_pair_task(name: str, corpus: Callable[[], Corpus], language: str, make: MakePair) -> None:
+    """Registers one text-to-text task over the products of a language; texts longer than their lengths are cut.
+
+    Args:
+        name, corpus, language: as in `add_task`.
+        make: from a product to inputs and targets; one of `PRODUCT_PAIRS` or your own.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    check_free(name)
+    corpus = functools.cache(corpus)
+    seqio.TaskRegistry.add(
+        name,
+        source=CorpusDataSource(corpus, language),
+        preprocessors=[
+            functools.partial(serialize_pairs, corpus=corpus, make=make),
+            functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+            seqio.preprocessors.append_eos_after_trim,
+        ],
+        output_features=OUTPUT_FEATURES,
+    )
+
+
+def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequence[str]) -> None:
+    """Registers the tasks that need products, and mixtures of them, named as by `add_language_tasks`.
+
+    For each of `ATTRIBUTE_FORMATS` masked LM (`plain_mlm`, ...), for each of `VALUE_MASKINGS` the prediction of values
+    (`value_mlm`, ...), and for each of `PRODUCT_PAIRS` its text-to-text task (`attribute_infilling`, ...).
+    """
+    corpus = functools.cache(corpus)
+    for objective in (*ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS):
+        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        for language, task in tasks.items():
+            if objective in PRODUCT_PAIRS:
+                add_pair_task(task, corpus, language, PRODUCT_PAIRS[objective])
+            else:
+                policy = VALUE_MASKINGS.get(objective, BERT_MASKING)
+                add_task(task, corpus, language, _masked(policy), ATTRIBUTE_FORMATS.get(objective, SEPARATORS))
+        add_mixture(f"{name}_{objective}", list(tasks.values()))
 
 
 def add_language_tasks(

@@ -29,12 +29,15 @@ from m5jax.errors import UserError
 PAD_ID, EOS_ID, UNK_ID, MASK_ID = 0, 1, 2, 3
 SENTINELS = tuple(f"<extra_id_{index}>" for index in range(100))
 MODE_TOKENS = ("<regular>", "<sequential>", "<extreme>", "<causal>")
-ALL_FIELD_TOKENS = (*FIELD_TOKENS, *(f"<field_{index}>" for index in range(28)), *MODE_TOKENS)
+SPARE_TOKENS = tuple(f"<field_{index}>" for index in range(28))
+ALL_FIELD_TOKENS = (*FIELD_TOKENS, *SPARE_TOKENS, *MODE_TOKENS)
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 RESERVED_PIECES = ("<pad>", "</s>", "<unk>", "<mask>", *SENTINELS, *ALL_FIELD_TOKENS, *BYTE_PIECES)
 
 SENTINEL_IDS = range(4, 4 + len(SENTINELS))
 FIELD_IDS = range(SENTINEL_IDS.stop, SENTINEL_IDS.stop + len(ALL_FIELD_TOKENS))
+# Tokens that an attribute's value follows.
+VALUE_IDS = (RESERVED_PIECES.index("<value>"), *(RESERVED_PIECES.index(token) for token in SPARE_TOKENS))
 MODE_IDS = {token: RESERVED_PIECES.index(token) for token in MODE_TOKENS}
 # Text starts here: ids below are never masked, and never predicted.
 FIRST_TEXT_ID = FIELD_IDS.stop
