@@ -19,6 +19,8 @@ install: .venv/installed ## make .venv with locked dependencies and m5jax itself
 	$(PIP) --no-deps --editable .
 	@touch $@
 
+# Large pages: a fifth less time a step on CPU (docs/training.md).
+quickstart: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 quickstart: install ## train, evaluate and query a small encoder on the embedded catalog
 	$(BIN)/m5jax train --gin_file=gin_configs/experiments/quickstart.gin --gin.RUN_DIR="'$(RUN)'"
 	$(BIN)/m5jax evaluate --run=$(RUN)

@@ -12,7 +12,12 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "tasks" / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
 SMALL = ["--gin.TRAIN_STEPS=4", "--gin.EncoderConfig.width=32", "--gin.EncoderConfig.layers=2", "--gin.BATCH_SIZE=8"]
 SMALL += ["--gin.DataConfig.evaluation_examples=20", "--gin.LENGTH=64"]
 PRODUCTS = [
@@ -50,7 +55,7 @@ def run(command, directory):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
-    if words[1] == "train":
+    if words[1] in ("train", "data"):
         words += SMALL
     module = [sys.executable, "-m", "m5jax.cli.main"]
     done = subprocess.run([*module, *words[1:]], cwd=directory, env=environment, capture_output=True, text=True)
@@ -75,6 +80,15 @@ def test_own_catalog_and_own_task(workshop):
     assert "reviews_mlm" in run(show, workshop)
 
 
+def test_the_page_of_tasks(workshop):
+    page = (REPOSITORY / "tasks" / "README.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    (workshop / "shop_tasks.py").write_text(code, encoding="utf-8")
+    listed = run("PYTHONPATH=. m5jax tasks list shop_ --task_module=shop_tasks", workshop)
+    for name in ("shop_de_ul2", "shop_value_mlm", "shop_en_half", "shop_en_brand", "shop_all"):
+        assert name in listed
+
+
 def test_commands_by_hand(workshop):
     directory = workshop / "by_hand"
     directory.mkdir()
@@ -94,8 +108,10 @@ def test_commands_by_hand(workshop):
 
 def test_commands_of_the_training_page_run(workshop):
     text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
-    _, mesh = commands(text)
+    _, mesh, materialize, train = commands(text)
     assert "accuracy" in run(mesh, workshop)
+    assert "5,000 rows" in run(materialize, workshop)
+    assert "accuracy" in run(train, workshop)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -27,7 +27,7 @@ def mask_tokens(
     mask, groups = choose(tokens, policy, word_starts, generator)
     positions = np.flatnonzero(mask)
     # SpanBERT replaces all tokens of a span in one way, BERT each token of a word on its own.
-    action = generator.random(len(tokens))
+    action = generator.random(len(tokens) + 1)  # spans are numbered from 1
     action = action[groups[positions]] if policy.unit == "span" else action[positions]
     becomes_mask = positions[action < policy.mask_share]
     becomes_random = positions[(action >= policy.mask_share) & (action < policy.mask_share + policy.random_share)]
