@@ -191,10 +191,13 @@ def definition(
 
 
 def _described(step: Any) -> str:
-    """Returns the name of a preprocessor with the settings that it carries itself."""
+    """Returns the name of a preprocessor with its settings; the records it reads are not among them."""
     if isinstance(step, functools.partial):
-        return _described(step.func)
-    return repr(step) if dataclasses.is_dataclass(step) else getattr(step, "__name__", type(step).__name__)
+        settings = [f"{name}={_described(value)}" for name, value in step.keywords.items() if name != "corpus"]
+        return f"{_described(step.func)}({', '.join(settings)})"
+    if dataclasses.is_dataclass(step) or isinstance(step, (bool, int, float, str)):
+        return repr(step)
+    return getattr(step, "__name__", type(step).__name__)
 
 
 def evaluation_batches(

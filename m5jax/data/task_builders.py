@@ -90,13 +90,23 @@ def add_task(
     Raises:
         UserError: the name is taken.
     """
+    _register(name, corpus, language, functools.partial(serialize_records, attributes=attributes), objective)
+
+
+def _register(
+    name: str,
+    corpus: Callable[[], Corpus],
+    language: str,
+    serialize: Preprocessor,
+    objective: Sequence[Preprocessor],
+) -> None:
     check_free(name)
     corpus = functools.cache(corpus)
     seqio.TaskRegistry.add(
         name,
         source=CorpusDataSource(corpus, language),
         preprocessors=[
-            functools.partial(serialize_records, corpus=corpus, attributes=attributes),
+            functools.partial(serialize, corpus=corpus),
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
             *objective,
         ],
@@ -114,18 +124,8 @@ def add_pair_task(name: str, corpus: Callable[[], Corpus], language: str, make: 
     Raises:
         UserError: the name is taken.
     """
-    check_free(name)
-    corpus = functools.cache(corpus)
-    seqio.TaskRegistry.add(
-        name,
-        source=CorpusDataSource(corpus, language),
-        preprocessors=[
-            functools.partial(serialize_pairs, corpus=corpus, make=make),
-            functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-            seqio.preprocessors.append_eos_after_trim,
-        ],
-        output_features=OUTPUT_FEATURES,
-    )
+    cut = (seqio.preprocessors.append_eos_after_trim,)
+    _register(name, corpus, language, functools.partial(serialize_pairs, make=make), cut)
 
 
 def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequence[str]) -> None:

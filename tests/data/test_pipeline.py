@@ -1,6 +1,7 @@
 """The live pipeline: what is in the batches, how tasks are mixed, and that a position comes back to the bit."""
 
 import collections
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import seqio
 import tensorflow as tf
 from scipy import stats
 
+from m5jax.data.attributes import AttributeFormat
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import add_mixture, find_tasks, mixture_rates
@@ -17,12 +19,13 @@ from m5jax.data.packing import prediction_budget
 from m5jax.data.pipeline import (
     Batch,
     BatchIterator,
+    definition,
     evaluation_batches,
     evaluation_tasks,
     mix_examples,
     training_batches,
 )
-from m5jax.data.task_builders import OBJECTIVES
+from m5jax.data.task_builders import OBJECTIVES, add_task
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import COUNTS, TinyCorpus
@@ -257,3 +260,14 @@ def test_a_mixture_and_a_task_of_another_kind_cannot_be_evaluated(tiny: TinyCorp
     seqio.TaskRegistry.add("of_another_kind", source=source, preprocessors=[], output_features={})
     with pytest.raises(UserError, match="of_another_kind has targets to write: the targets' length is 0"):
         evaluation_batches("of_another_kind", length=LENGTH, batch_size=BATCH)
+
+
+def test_a_definition_names_every_step_with_its_settings(tiny: TinyCorpus) -> None:
+    add_task("tiny_plain", lambda: pytest.fail("is read"), "en", OBJECTIVES["word_mlm"], AttributeFormat("plain"))
+    arguments = {"length": 64, "seed": 1}
+    (steps,) = definition("tiny_plain", **arguments)["tasks"].values()
+    assert "serialize_records(attributes=AttributeFormat(style='plain'" in steps[0]
+    assert steps[1:4] == ["tokenize(copy_pretokenized=False)", "append_eos", "split_long_examples"]
+    assert "unit='word'" in steps[4]
+    assert json.loads(json.dumps(definition("tiny_plain", **arguments))) == definition("tiny_plain", **arguments)
+    assert definition("tiny_plain", **arguments, masking=MaskingPolicy(0.3)) != definition("tiny_plain", **arguments)
