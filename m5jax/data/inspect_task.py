@@ -12,6 +12,7 @@ import seqio
 import tensorflow as tf
 
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.iterate import DatasetIterator
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
 from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
@@ -90,14 +91,14 @@ def _steps(task: seqio.Task, lengths: Mapping[str, int], seed: int) -> Iterable[
     """Yields (title, displayed examples) of the source and after each preprocessor."""
     dataset = task.source.get_dataset("train", shuffle=False)
     aligned = targets_are_aligned(task)
-    yield "record", (_displayed(example, aligned) for example in dataset)
+    yield "record", (_displayed(example, aligned) for example in DatasetIterator(dataset))
     for index, step in enumerate(task.preprocessors, start=1):
         with seqio.utils.map_seed_manager(seed):
             step_with_arguments = seqio.utils.add_kwargs_to_transform(
                 step, sequence_length=lengths, output_features=task.output_features
             )
             dataset = step_with_arguments(dataset)
-        yield f"{index}. {_step_name(step)}", (_displayed(example, aligned) for example in dataset)
+        yield f"{index}. {_step_name(step)}", (_displayed(example, aligned) for example in DatasetIterator(dataset))
 
 
 def _step_name(step: Callable[..., Any]) -> str:

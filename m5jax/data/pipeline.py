@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
+from m5jax.data.iterate import DatasetIterator
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
@@ -48,7 +49,7 @@ class BatchIterator(Iterator[Batch]):
 
     def __init__(self, dataset: tf.data.Dataset, settings: dict[str, Any]) -> None:
         self.shapes = {name: tuple(spec.shape) for name, spec in dataset.element_spec.items()}
-        self._iterator = iter(dataset)
+        self._iterator = DatasetIterator(dataset)
         self._settings = settings
 
     def __next__(self) -> Batch:
@@ -61,7 +62,7 @@ class BatchIterator(Iterator[Batch]):
         """Writes the position into `directory`; raises UserError where that fails."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            tf.train.Checkpoint(iterator=self._iterator).write(str(directory / "position"))
+            tf.train.Checkpoint(iterator=self._iterator.checkpointed).write(str(directory / "position"))
             (directory / "settings.json").write_text(json.dumps(self._settings, indent=2) + "\n", encoding="utf-8")
         except (OSError, tf.errors.OpError) as error:
             raise UserError(f"cannot save the data position in {directory}: {str(error).splitlines()[0]}") from error
@@ -78,7 +79,9 @@ class BatchIterator(Iterator[Batch]):
                     f"the data position in {directory} is of another pipeline: {name} was {saved}, is {value}"
                 )
         try:
-            tf.train.Checkpoint(iterator=self._iterator).read(str(directory / "position")).assert_consumed()
+            tf.train.Checkpoint(iterator=self._iterator.checkpointed).read(
+                str(directory / "position")
+            ).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             raise UserError(f"the data position in {directory} is damaged: {str(error).splitlines()[0]}") from error
 
@@ -339,7 +342,8 @@ def _fixed_examples(
 
 
 def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
-    for batch in dataset.as_numpy_iterator():
+    for tensors in DatasetIterator(dataset):
+        batch = {name: value.numpy() for name, value in tensors.items()}
         missing = batch_size - len(batch["inputs"])
         if missing:
             batch = {name: np.pad(value, [(0, missing), (0, 0)]) for name, value in batch.items()}
