@@ -25,6 +25,7 @@ DATA = [
     "gin-config>=0.5.0",
     "grain>=0.2.18",  # reads materialised rows without TensorFlow
     "pyarrow>=20",
+    "scikit-learn>=1.6",  # metric functions of tasks
     "sentencepiece==0.2.2",
     "seqio>=0.0.20",
     "tensorflow>=2.21,<2.22",
@@ -32,13 +33,19 @@ DATA = [
     "tensorflow-text>=2.21,<2.22",
     "zstandard>=0.23",
 ]
+# m5jax data prepare and cache; the one package forces an older protobuf and Arrow on the others.
+PREPARATION = [
+    "apache-beam[tfrecord]>=2.77",
+    "datasketch>=1.6",
+    "lingua-language-detector>=2.1",
+]
 TESTING = [
+    *PREPARATION,
     "beartype>=0.22",
     "hypothesis>=6.100",
     "pandas>=2.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
-    "scikit-learn>=1.6",
     "scipy>=1.14",
 ]
 LINTING = ["mypy>=1.15", "ruff>=0.12", "types-tqdm"]
@@ -46,6 +53,7 @@ EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
+    "prepare": PREPARATION,
     "test": TESTING,
     "dev": [*TESTING, *LINTING, "uv"],
 }
