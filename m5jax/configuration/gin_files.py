@@ -205,12 +205,18 @@ def _fits(value: Any, expected: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if typing.get_origin(expected) is tuple:
         return isinstance(value, (tuple, list)) and all(_fits(item, options[0]) for item in value)
+    if typing.get_origin(expected) is Mapping:
+        return isinstance(value, dict) and all(
+            _fits(item, kind) for pair in value.items() for item, kind in zip(pair, options, strict=True)
+        )
     return isinstance(expected, type) and isinstance(value, expected)
 
 
 def _type_name(expected: Any) -> str:
     if typing.get_origin(expected) is tuple:
         return f"a tuple of {_type_name(typing.get_args(expected)[0])}"
+    if typing.get_origin(expected) is Mapping:
+        return "a dict of " + " to ".join(map(_type_name, typing.get_args(expected)))
     if expected is type(None):
         return "None"
     options = typing.get_args(expected)

@@ -7,7 +7,7 @@ import logging
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -15,36 +15,36 @@ import gin
 import jax
 from jax.sharding import Mesh
 
-from m5jax.configuration.live_data import live_batches, run_definition, vocabulary_path
+from m5jax.configuration.live_data import live_batches, run_definition, set_run_vocabulary, vocabulary_path
 from m5jax.configuration.load import import_task_modules, load_run_directory
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
     check_run_directory,
+    keep_labels,
     keep_vocabulary,
     locked,
     write_config,
 )
 from m5jax.data.materialized import MaterializedBatches, read_rows
-from m5jax.data.pipeline import Batch, BatchIterator, evaluation_tasks
-from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
-from m5jax.errors import UserError
+from m5jax.data.mixtures import find_tasks
+from m5jax.data.pipeline import BatchIterator, evaluation_tasks
+from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.evaluator import make_evaluate
 from m5jax.evaluation.held_out import held_out_batches, language_results
 from m5jax.evaluation.report import FILE_NAME as REPORT
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import (
-    LANGUAGE_ALIGN,
-    LANGUAGE_HEADERS,
     LanguageResult,
     RunSummary,
-    format_table,
-    language_rows,
     read_summary,
+    result_tables,
     run_summary,
     write_summary,
 )
-from m5jax.models import FunctionalModel
+from m5jax.evaluation.task_metrics import make_task_metrics
+from m5jax.models import FunctionalModel, Parameters
+from m5jax.objectives import LanguageModel
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.loop import Training, TrainingResult, train
@@ -64,30 +64,29 @@ def train_run(run: Run) -> str:
     changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
     tasks = evaluation_tasks(run.data.mixture)
-    vocabulary = vocabulary_path(run)
-    _check_vocabulary(run, set_current_vocabulary(vocabulary))
+    vocabulary = set_run_vocabulary(run)
     model = FunctionalModel.from_config(run.model)
     # The directory takes the config only once there is data to train on.
     batches = _training_batches(run)
-    held_out = _held_out(run, mesh, tasks)
     predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
     for change in changes:
         logger.info("changed since this run began: %s", change)
     write_config(run.directory, config)
     with locked(run.directory):
-        keep_vocabulary(run.directory, vocabulary)
+        keep_vocabulary(run.directory, vocabulary_path(run))
+        keep_labels(run.directory, vocabulary.labels)
         summary = _begin_summary(run, model, mesh)
         write_summary(run.directory, summary)
         training = Training(
             run_dir=run.directory,
             model=model,
-            objective=dataclasses.replace(run.objective, tasks=tuple(tasks) if len(tasks) > 1 else ()),
+            objective=_objective(run, tasks),
             optimizer=run.optimizer,
             mesh=mesh,
             config=run.trainer,
             batches=batches,
             batch_size=run.data.batch_size,
-            evaluate=make_evaluate(model, run.objective, mesh, held_out),
+            evaluate=_evaluate(run, model, mesh, tasks),
             flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
         )
         try:
@@ -105,14 +104,14 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
         raise UserError(f"{output} {reason}; choose another --output")
     run = load_run_directory(run_dir)
     import_task_modules(run.task_modules)
-    set_current_vocabulary(run.vocabulary)
+    set_run_vocabulary(run)
     mesh = make_mesh(MeshConfig())  # of what is here, not where it was trained
     model = FunctionalModel.from_config(run.model)
     tasks = evaluation_tasks(run.data.mixture)
     with Checkpoints(run_dir / CHECKPOINTS) as checkpoints:
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
         evaluated, parameters = checkpoints.restore_parameters(abstract, step)
-    values = make_evaluate(model, run.objective, mesh, _held_out(run, mesh, tasks))(parameters)
+    values = _evaluate(run, model, mesh, tasks)(parameters)
     results = _results(run, tasks, values)
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
@@ -120,16 +119,7 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
             output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {output}: {error.strerror or error}") from error
-    table = format_table(LANGUAGE_HEADERS, language_rows(results), LANGUAGE_ALIGN)
-    return f"{run_dir}, step {evaluated}\n\n{table}"
-
-
-def _check_vocabulary(run: Run, vocabulary: Vocabulary) -> None:
-    if vocabulary.size > run.model.vocab_size:
-        raise UserError(
-            f"the vocabulary has {vocabulary.size} pieces, the model's embedding EncoderConfig.vocab_size = "
-            f"{run.model.vocab_size} rows; it needs at least as many rows as pieces"
-        )
+    return f"{run_dir}, step {evaluated}\n\n{result_tables(results)}"
 
 
 def _training_batches(run: Run) -> BatchIterator | MaterializedBatches:
@@ -141,8 +131,25 @@ def _training_batches(run: Run) -> BatchIterator | MaterializedBatches:
     return live_batches(run, data.batch_size // processes, jax.process_index(), processes)
 
 
-def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[Batch]]:
-    return held_out_batches(
+def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel:
+    """Returns the run's objective, with metrics and weights of each task where there are several."""
+    if len(tasks) == 1 and not run.objective.task_weights:
+        return run.objective
+    weights = dict.fromkeys(tasks.values(), 1.0)
+    for name, weight in run.objective.task_weights.items():
+        for task in find_tasks(name):
+            if task.name not in weights:
+                raise unknown_name("task of the run in LanguageModel.task_weights", task.name, weights)
+            weights[task.name] = weight
+    weighted = tuple(weights.values()) if run.objective.task_weights else ()
+    return dataclasses.replace(run.objective, tasks=tuple(tasks), weights=weighted)
+
+
+def _evaluate(
+    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str]
+) -> Callable[[Parameters], dict[str, float]]:
+    """Returns what measures loss, accuracy and the tasks' own metrics on their held-out data."""
+    held_out = held_out_batches(
         tasks,
         mesh,
         length=run.data.length,
@@ -150,6 +157,9 @@ def _held_out(run: Run, mesh: Mesh, tasks: Mapping[str, str]) -> dict[str, list[
         batch_size=run.data.batch_size,
         max_examples=run.data.evaluation_examples,
     )
+    losses = make_evaluate(model, run.objective, mesh, held_out)
+    metrics = make_task_metrics(model, mesh, tasks, held_out)
+    return lambda parameters: losses(parameters) | metrics(parameters)
 
 
 def _results(run: Run, tasks: Mapping[str, str], values: Mapping[str, float]) -> dict[str, LanguageResult]:

@@ -5,11 +5,13 @@ from typing import Any
 
 from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import VOCABULARY
+from m5jax.configuration.run_directory import VOCABULARY, kept_labels
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.labels import mixture_labels
 from m5jax.data.materialized import Rows, write_rows
 from m5jax.data.pipeline import BatchIterator, definition, training_batches
-from m5jax.data.vocabulary import set_current_vocabulary
+from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
+from m5jax.errors import UserError
 
 _ROWS_AT_ONCE = 256
 
@@ -46,8 +48,27 @@ def run_definition(run: Run) -> dict[str, Any]:
 def materialize_run(run: Run, rows: int, output: Path) -> Rows:
     """Writes the first `rows` packed rows of a run; raises UserError where the run or `output` does not allow it."""
     import_task_modules(run.task_modules)
-    set_current_vocabulary(vocabulary_path(run))
+    set_run_vocabulary(run)
     return write_rows(live_batches(run, min(rows, _ROWS_AT_ONCE)), rows, output, run_definition(run))
+
+
+def set_run_vocabulary(run: Run) -> Vocabulary:
+    """Sets and returns this process's vocabulary: the run's, with the labels that it has, or else those of its mixture.
+
+    Raises:
+        UserError: there is none, or it and its labels are more than the model's embedding has rows.
+    """
+    labels = kept_labels(run.directory)
+    vocabulary = set_current_vocabulary(
+        vocabulary_path(run), mixture_labels(run.data.mixture) if labels is None else labels
+    )
+    if vocabulary.size > run.model.vocab_size:
+        labelled = f" and {len(vocabulary.labels)} labels" if vocabulary.labels else ""
+        raise UserError(
+            f"the vocabulary has {vocabulary.text_size} pieces{labelled}, the model's embedding "
+            f"EncoderConfig.vocab_size = {run.model.vocab_size} rows; it needs at least {vocabulary.size}"
+        )
+    return vocabulary
 
 
 def vocabulary_path(run: Run) -> Path:

@@ -1,8 +1,9 @@
 """The run directory: made or resumed only with the config it was begun with."""
 
 import fcntl
+import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from m5jax.errors import UserError
 
 CONFIG = "config.gin"
 VOCABULARY = "vocabulary/sentencepiece.model"
+LABELS = "vocabulary/labels.json"
 # What may differ when a run is resumed: how long, how often and where it runs, not what it computes.
 MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")
 MAY_CHANGE_OF_RUN = ("run_dir", "vocabulary", "task_modules")
@@ -73,6 +75,35 @@ def keep_vocabulary(directory: Path, vocabulary: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {kept}: {error.strerror or error}") from error
     return kept
+
+
+def kept_labels(directory: Path) -> tuple[str, ...] | None:
+    """Returns the labels of the run in the directory; None where it is a new one.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = directory / LABELS
+    if not path.is_file():
+        return None
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the labels of the run, {path}: {error}") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UserError(f"{path} is no list of labels; restore it from a copy")
+    return tuple(labels)
+
+
+def keep_labels(directory: Path, labels: Sequence[str]) -> None:
+    """Writes the labels that the run predicts, in the order of their ids; raises UserError where that fails."""
+    path = directory / LABELS
+    try:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(labels, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _changes(path: Path, config: str) -> list[str]:

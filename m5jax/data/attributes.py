@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from m5jax.data.corpus import Corpus
+from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import ATTRIBUTE_TOKEN, VALUE_TOKEN, Part, neutralize
 from m5jax.data.vocabulary import SPARE_TOKENS
 from m5jax.errors import UserError, unknown_name
@@ -82,13 +83,15 @@ def frequent_names(corpus: Corpus, min_count: int, most: int) -> tuple[str, ...]
 
     Counted once a corpus, and kept beside it.
     """
+    corpus.check_kind("product")
     path = corpus.directory / "attribute_names.json"
     if not path.is_file():
         counts = collections.Counter(
             name
             for language in corpus.languages
             if corpus.count(language, "train")
-            for record in corpus.products(language, "train")
+            for record in corpus.records(language, "train")
+            if isinstance(record, ProductRecord)
             for name in record.attributes
         )
         partial = path.with_suffix(".partial")

@@ -11,25 +11,21 @@ format reads corpus.json only.
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from m5jax.data.cache import cache_directory
-from m5jax.data.read_records import read_records
+from m5jax.data.join import Join, joined
+from m5jax.data.read_records import Rewrite, read_records
 from m5jax.data.readers import TFDS_PREFIX, expand_source
-from m5jax.data.records import (
-    FIELDS,
-    ProductRecord,
-    Record,
-    RecordKind,
-    column_value,
-)
+from m5jax.data.records import FIELDS, RECORDS, BadRecord, ProductRecord, Record, RecordKind, column_value
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
 from m5jax.data.serialize import serialize_line
@@ -40,6 +36,13 @@ FORMAT_VERSION = 1
 SHARDS = 8
 # Not a field of a record: records with equal values go to the same side of the train and validation split.
 SPLIT_KEY = "split_key"
+# Nor this: the column that says what split a record of the source "train" belongs to.
+SPLIT = "split"
+_SPLITS = {
+    **{name: name for name in ("train", "validation", "test")},
+    **dict.fromkeys(("dev", "valid", "val"), "validation"),
+}
+_VALIDATION_FRACTION = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +88,16 @@ class Corpus:
                 for line in lines:
                     yield serialize_line(self.kind, line)
 
-    def products(self, language: str, split: str) -> Iterator[ProductRecord]:
-        """Yields the records of a product corpus; raises UserError as `files`, and for a corpus of texts."""
-        if self.kind != "product":
-            raise UserError(f"corpus {self.name} holds no products but {self.kind} records")
+    def records(self, language: str, split: str) -> Iterator[Record]:
+        """Yields the records; raises UserError as `files`."""
         for path in self.files(language, split):
             with path.open(encoding="utf-8") as lines:
-                yield from map(ProductRecord.from_json, lines)
+                yield from map(RECORDS[self.kind].from_json, lines)
+
+    def check_kind(self, kind: str) -> None:
+        """Raises UserError where the corpus holds other records."""
+        if self.kind != kind:
+            raise UserError(f"corpus {self.name} holds {self.kind} records, {kind} records are needed")
 
     def _language(self, language: str) -> Mapping[str, Mapping[str, int]]:
         if language not in self.counts:
@@ -105,33 +111,51 @@ def ingest_corpus(
     kind: RecordKind = "product",
     column_mapping: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
-    validation_fraction: float = 0.02,
+    validation_fraction: float | None = None,
     cache_dir: str | Path | None = None,
     reject_limit: float = 0.01,
+    joins: Sequence[Join] = (),
+    rewrite: Rewrite | None = None,
 ) -> Corpus:
     """Returns the corpus of `sources`, made now or found in the cache.
 
     Args:
         name: names the directory; letters, digits, "-", "_" and ".".
-        sources: for each split what `read_rows` takes. Where "train" is the only split, `validation_fraction` of the
+        sources: for each split what `read_rows` takes. Where "train" is the only one, `validation_fraction` of its
             records go to "validation", chosen by a hash of the split key, id or text that no later run changes.
-        kind: "product" or "text".
+        kind: "product", "text", or of labelled rows "pair", "judgement", "session" or "utterance".
         column_mapping: our field -> the input's column. `split_key` names the column whose equal values stay on one
-            side of the split (default: the id of a product, the text of a text).
+            side of the split (default: the id of a product, the query of a judgement, of others what they say).
+            `split` names the column that says where a record of the source "train" belongs. Within a labelled row's
+            products, fields have the columns mapped to title, description, bullets, attributes and category.
         defaults: our field -> constant for rows that leave it empty.
-        validation_fraction: share of the records, 0 for no validation split.
+        validation_fraction: share of the records, 0 for no validation split; None: 0.02, or none where a column says.
         cache_dir: default `cache_directory()`.
         reject_limit: fraction of the records that may be bad; a product's (id, language) that came before is bad too.
+        joins: fields looked up in other inputs, before anything else.
+        rewrite: a function from a row (with what was joined) to the row to read, None to leave it out; it raises
+            BadRecord for a bad one.
 
     Raises:
         UserError: a wrong argument or input, too many bad records, or a directory that cannot be written.
     """
     column_mapping, defaults = dict(column_mapping or {}), dict(defaults or {})
+    if validation_fraction is None:
+        validation_fraction = 0.0 if SPLIT in column_mapping else _VALIDATION_FRACTION
     _check_arguments(name, sources, kind, column_mapping, defaults, validation_fraction)
     files = {split: expand_source(source) for split, source in sources.items()}
-    settings = {"kind": kind, "mapping": column_mapping, "defaults": defaults, "validation": validation_fraction}
+    settings: dict[str, Any] = {
+        "kind": kind,
+        "mapping": column_mapping,
+        "defaults": defaults,
+        "validation": validation_fraction,
+    }
+    if joins or rewrite:
+        looked_up = [[join.field, join.columns, join.key, *_file_states(expand_source(join.source))] for join in joins]
+        settings |= {"joins": looked_up, "rewrite": source_fingerprint(rewrite) if rewrite else ""}
     directory = Path(cache_dir or cache_directory()) / f"{name}-{_fingerprint(files, settings)}"
-    ingestion = _Ingestion(kind, column_mapping, defaults, validation_fraction if set(files) == {"train"} else 0.0)
+    fraction = validation_fraction if set(files) == {"train"} else 0.0
+    ingestion = _Ingestion(kind, column_mapping, defaults, fraction, tuple(joins), rewrite)
     with _write_errors(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
         if not (directory / "corpus.json").is_file():
@@ -171,14 +195,21 @@ class _Ingestion:
     column_mapping: Mapping[str, str]
     defaults: Mapping[str, Any]
     validation_fraction: float
+    joins: tuple[Join, ...] = ()
+    rewrite: Rewrite | None = None
 
     def split(self, split: str, record: Record, row: Mapping[str, Any]) -> str:
-        """Returns "validation" for the chosen fraction, `split` for the others."""
-        if self.validation_fraction == 0.0:
+        """Returns the split that the row says, "validation" for the chosen fraction, `split` for the others."""
+        if SPLIT in self.column_mapping and split == "train":
+            said = str(column_value(row, self.column_mapping[SPLIT])).lower()
+            if said not in _SPLITS:
+                raise BadRecord(f"split {said[:20]!r} is none of {', '.join(_SPLITS)}")
+            split = _SPLITS[said]
+        if self.validation_fraction == 0.0 or split != "train":
             return split
         key = column_value(row, self.column_mapping[SPLIT_KEY]) if SPLIT_KEY in self.column_mapping else None
         if key is None:
-            key = record.id if isinstance(record, ProductRecord) else record.text
+            key = record.split_key
         digest = hashlib.blake2b(str(key).encode("utf-8", errors="replace"), digest_size=8).digest()
         return "validation" if int.from_bytes(digest, "big") < self.validation_fraction * 2.0**64 else split
 
@@ -215,17 +246,34 @@ def _write(
 def _records(
     files: Mapping[str, list[str]], ingestion: _Ingestion, log: RejectLog, seen: SeenIds
 ) -> Iterator[tuple[str, Record]]:
-    for split, paths in files.items():
-        for location, row, record in read_records(
-            paths, ingestion.kind, ingestion.column_mapping, ingestion.defaults, log, other_fields=(SPLIT_KEY,)
-        ):
-            if isinstance(record, ProductRecord):
-                first = seen.first_location(f"{record.language}\n{record.id}", location)
-                if first is not None:
-                    log.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
+    with joined(ingestion.joins, log) as complete:
+
+        def rewrite(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+            row = complete(row)
+            return ingestion.rewrite(row) if ingestion.rewrite else row
+
+        for source_split, paths in files.items():
+            for location, row, record in read_records(
+                paths,
+                ingestion.kind,
+                ingestion.column_mapping,
+                ingestion.defaults,
+                log,
+                other_fields=(SPLIT_KEY, SPLIT),
+                rewrite=rewrite if ingestion.joins or ingestion.rewrite else None,
+            ):
+                try:
+                    split = ingestion.split(source_split, record, row)
+                except BadRecord as error:
+                    log.reject(location, str(error))
                     continue
-            log.accept()
-            yield ingestion.split(split, record, row), record
+                if isinstance(record, ProductRecord):
+                    first = seen.first_location(f"{record.language}\n{record.id}", location)
+                    if first is not None:
+                        log.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
+                        continue
+                log.accept()
+                yield split, record
 
 
 def _check_arguments(
@@ -244,19 +292,30 @@ def _check_arguments(
         if not label.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UserError(f"{label!r} cannot name a corpus or split; allowed: letters, digits, '-', '_' and '.'")
     for field in (*column_mapping, *defaults):
-        if field not in (*FIELDS[kind], SPLIT_KEY):
-            raise unknown_name(f"field of a {kind} record", field, (*FIELDS[kind], SPLIT_KEY))
+        if field not in (*FIELDS[kind], SPLIT_KEY, SPLIT):
+            raise unknown_name(f"field of a {kind} record", field, (*FIELDS[kind], SPLIT_KEY, SPLIT))
     if not 0.0 <= validation_fraction < 1.0:
         raise UserError(f"the validation fraction is {validation_fraction}, allowed: from 0 to below 1")
 
 
 def _fingerprint(files: Mapping[str, list[str]], settings: Mapping[str, Any]) -> str:
-    described = {
-        split: [path if path.startswith(TFDS_PREFIX) else _file_state(Path(path)) for path in paths]
-        for split, paths in files.items()
-    }
+    described = {split: _file_states(paths) for split, paths in files.items()}
     content = json.dumps([FORMAT_VERSION, SHARDS, described, settings], sort_keys=True, default=str)
     return hashlib.blake2b(content.encode("utf-8"), digest_size=6).hexdigest()
+
+
+def _file_states(paths: Sequence[str]) -> list[Any]:
+    return [path if path.startswith(TFDS_PREFIX) else _file_state(Path(path)) for path in paths]
+
+
+def source_fingerprint(function: Callable[..., Any]) -> str:
+    """Returns what tells a function from one that was edited: its name and a hash of its source."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # made by a call, or typed in
+        source = ""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{name}-{hashlib.blake2b(source.encode('utf-8'), digest_size=4).hexdigest()}"
 
 
 def _file_state(path: Path) -> tuple[str, int, int]:

@@ -9,9 +9,8 @@ import tensorflow as tf
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
 from m5jax.data.product_pairs import MakePair
-from m5jax.data.records import ProductRecord
+from m5jax.data.records import RECORDS, ProductRecord
 from m5jax.data.serialize import join_parts, product_parts, serialize_line
-from m5jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 # Python is entered once for so many lines.
@@ -43,7 +42,7 @@ def serialize_records(
     attributes = attributes.for_corpus(corpus()) if kind == "product" else attributes
 
     def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
-        if kind == "text" or attributes == SEPARATORS:
+        if kind != "product" or attributes == SEPARATORS:
             return [[serialize_line(kind, line) for line in lines]]
         records = map(ProductRecord.from_json, lines)
         return [
@@ -54,18 +53,14 @@ def serialize_records(
 
 
 def serialize_pairs(dataset: tf.data.Dataset, corpus: Callable[[], Corpus], make: MakePair) -> tf.data.Dataset:
-    """SeqIO preprocessor: from canonical lines of products to the `inputs` and `targets` texts that `make` gives.
+    """SeqIO preprocessor: from canonical lines to the `inputs` and `targets` texts that `make` gives of each record.
 
-    Products that it gives None for are left out.
-
-    Raises:
-        UserError: the corpus holds texts.
+    Records that it gives None for are left out.
     """
-    if corpus().kind != "product":
-        raise UserError(f"corpus {corpus().name} holds no products but {corpus().kind} records")
+    from_json = RECORDS[corpus().kind].from_json
 
     def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
-        pairs = [pair for line in lines if (pair := make(ProductRecord.from_json(line))) is not None]
+        pairs = [pair for line in lines if (pair := make(from_json(line))) is not None]
         return [[pair[side] for pair in pairs] for side in range(2)]
 
     return _from_lines(dataset, serialize, ("inputs", "targets"))

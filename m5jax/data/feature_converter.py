@@ -29,6 +29,8 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         targets_are_aligned: for each task, by the number in its examples' `task`, which of the two it is.
         budget: predicted tokens in a row.
         pack: see above.
+        reserve_predictions: no prediction is beyond the budget, as where there are labels; always so with targets that
+            are to be written.
         window: examples packed together.
     """
 
@@ -42,11 +44,17 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
     PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
 
     def __init__(
-        self, targets_are_aligned: Sequence[bool], budget: int, pack: bool = True, window: int = DEFAULT_WINDOW
+        self,
+        targets_are_aligned: Sequence[bool],
+        budget: int,
+        pack: bool = True,
+        reserve_predictions: bool = False,
+        window: int = DEFAULT_WINDOW,
     ) -> None:
         # pack_window checks lengths itself, once a window.
         super().__init__(pack=pack, apply_length_check=False)
         self._aligned, self._budget, self._window = tuple(targets_are_aligned), budget, window
+        self._reserve = reserve_predictions or not all(self._aligned)
         self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
         self.MODEL_FEATURES = {
             **{name: _SPEC(dtype=tf.int32) for name in (*self._by_token, *_BY_PREDICTION)},
@@ -110,7 +118,7 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
             budget=self._budget,
             pack=self.pack,
             by_token=by_token,
-            reserve_predictions=not all(self._aligned),
+            reserve_predictions=self._reserve,
         )
         task_ids = np.take_along_axis(rows["task_ids"], rows["predicted_positions"], axis=1)
         return rows | {"task_ids": np.where(rows["loss_weights"] > 0, task_ids, 0)}

@@ -19,6 +19,7 @@ import tensorflow as tf
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.iterate import DatasetIterator
+from m5jax.data.labels import labelling
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
@@ -198,7 +199,12 @@ def _described(step: Any) -> str:
     if isinstance(step, functools.partial):
         settings = [f"{name}={_described(value)}" for name, value in step.keywords.items() if name != "corpus"]
         return f"{_described(step.func)}({', '.join(settings)})"
-    if dataclasses.is_dataclass(step) or isinstance(step, (bool, int, float, str)):
+    if dataclasses.is_dataclass(step):
+        settings = [f"{field.name}={_described(getattr(step, field.name))}" for field in dataclasses.fields(step)]
+        return f"{type(step).__name__}({', '.join(text for text in settings if not text.startswith('corpus='))})"
+    if isinstance(step, tuple):
+        return f"({''.join(f'{_described(item)}, ' for item in step)})"
+    if isinstance(step, (bool, int, float, str, Mapping)):
         return repr(step)
     return getattr(step, "__name__", type(step).__name__)
 
@@ -297,7 +303,8 @@ class _RowShape:
         shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
         only_aligned = len(shares) == len(self.tasks)
         budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
-        return LanguageModelFeatureConverter([targets_are_aligned(task) for task in self.tasks], budget, pack)
+        whole = any(labelling(task) is not None for task in self.tasks)
+        return LanguageModelFeatureConverter([targets_are_aligned(task) for task in self.tasks], budget, pack, whole)
 
 
 def targets_are_aligned(task: seqio.Task) -> bool:

@@ -97,9 +97,32 @@ def _from_texts(
 ) -> tf.data.Dataset:
     """Returns the examples, with ragged `inputs` and `targets`, that `function` makes of a number of `inputs`."""
 
-    def run(values: np.ndarray, row_splits: np.ndarray, seed: np.ndarray) -> list[np.ndarray]:
-        generator = np.random.default_rng(seed.view(np.uint32))
-        examples = list(function(np.split(values, row_splits[1:-1]), generator))
+    def flat(batch: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        inputs = batch["inputs"]
+        if isinstance(inputs, tf.Tensor):  # all of one known length
+            inputs = tf.RaggedTensor.from_tensor(inputs)
+        return {"values": inputs.values, "row_splits": inputs.row_splits}
+
+    def split(row_splits: np.ndarray, values: np.ndarray, generator: np.random.Generator) -> InputsAndTargets:
+        return function(np.split(values, row_splits[1:-1]), generator)
+
+    batches = dataset.map(lambda example: {"inputs": example["inputs"]}).ragged_batch(_EXAMPLES_AT_ONCE)
+    return _examples(batches.map(flat), split)
+
+
+def examples_of(
+    batches: tf.data.Dataset, function: Callable[[np.ndarray, np.random.Generator], InputsAndTargets]
+) -> tf.data.Dataset:
+    """Returns the examples, with ragged `inputs` and `targets`, that `function` makes of each batch of strings."""
+    return _examples(batches.map(lambda lines: {"lines": lines}), function)
+
+
+def _examples(batches: tf.data.Dataset, function: Callable[..., InputsAndTargets]) -> tf.data.Dataset:
+    """Calls `function` with each batch's arrays, in the order of their names, and a generator; unbatches the result."""
+
+    def run(*arguments: np.ndarray) -> list[np.ndarray]:
+        *batch, seed = arguments
+        examples = list(function(*batch, np.random.default_rng(seed.view(np.uint32))))
         made = []
         for column in range(2):
             arrays = [example[column] for example in examples]
@@ -107,18 +130,15 @@ def _from_texts(
             made.append(np.cumsum([0, *map(len, arrays)], dtype=np.int64))
         return made
 
-    def transform(batch: dict[str, tf.RaggedTensor], seed: tf.Tensor) -> dict[str, tf.RaggedTensor]:
-        inputs = batch["inputs"]
-        if isinstance(inputs, tf.Tensor):  # all of one known length
-            inputs = tf.RaggedTensor.from_tensor(inputs)
-        arguments = (inputs.values, inputs.row_splits, seed)
+    def transform(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         # Not stateful, so that the position of the iterator can be saved.
-        made = tf.numpy_function(run, arguments, [tf.int32, tf.int64] * 2, stateful=False)
+        made = tf.numpy_function(
+            run, [*(batch[name] for name in sorted(batch)), seed], [tf.int32, tf.int64] * 2, stateful=False
+        )
         values = [tf.ensure_shape(array, [None]) for array in made]
         return {
             "inputs": tf.RaggedTensor.from_row_splits(values[0], values[1], validate=False),
             "targets": tf.RaggedTensor.from_row_splits(values[2], values[3], validate=False),
         }
 
-    batches = dataset.map(lambda example: {"inputs": example["inputs"]}).ragged_batch(_EXAMPLES_AT_ONCE)
     return seqio.map_over_dataset(num_seeds=1)(transform)(batches).unbatch()

@@ -22,8 +22,8 @@ import pyarrow
 import pyarrow.parquet
 import zstandard
 
+from m5jax.data.field_reader import column_value
 from m5jax.data.load_tensorflow import load_tensorflow
-from m5jax.data.records import column_value
 from m5jax.errors import UserError, unknown_name
 
 Row: TypeAlias = tuple[str, Mapping[str, Any]]

@@ -8,7 +8,16 @@ maps the two look-alikes of "<" to it and removes characters that could hide in 
 import re
 from collections.abc import Iterable
 
-from m5jax.data.records import ProductRecord, RecordKind, TextRecord
+from m5jax.data.records import (
+    RECORDS,
+    JudgementRecord,
+    PairRecord,
+    ProductRecord,
+    RecordKind,
+    SessionRecord,
+    TextRecord,
+    UtteranceRecord,
+)
 
 FIELD_TOKENS = (
     "<title>",
@@ -73,6 +82,17 @@ def serialize_text(record: TextRecord) -> str:
 
 def serialize_line(kind: RecordKind, line: str | bytes) -> str:
     """Returns the text that the model reads for one canonical line of a corpus."""
-    if kind == "product":
-        return serialize_product(ProductRecord.from_json(line))
-    return serialize_text(TextRecord.from_json(line))
+    record = RECORDS[kind].from_json(line)
+    match record:
+        case ProductRecord():
+            return serialize_product(record)
+        case TextRecord():
+            return serialize_text(record)
+        case PairRecord():
+            return serialize_product(record.left) + serialize_product(record.right)
+        case JudgementRecord():
+            return join_parts([("<query>", record.query)]) + serialize_product(record.product)
+        case SessionRecord():
+            return join_parts([("<query>", query) for query in record.queries])
+        case UtteranceRecord():
+            return join_parts([("<query>", " ".join(record.tokens))])

@@ -17,7 +17,7 @@ from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, Spa
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.mixtures import add_mixture, check_free
 from m5jax.data.preprocessors import Denoise, MaskTokens, split_long_examples
-from m5jax.data.product_pairs import MakePair, category_of, infill_attributes, title_from_attributes
+from m5jax.data.product_pairs import MakePair, infill_attributes, title_from_attributes
 from m5jax.data.seqio_vocabulary import RunVocabulary
 
 OUTPUT_FEATURES = {
@@ -65,7 +65,6 @@ PRODUCT_PAIRS: Mapping[str, MakePair] = MappingProxyType(
     {
         "attribute_infilling": infill_attributes,
         "title_from_attributes": title_from_attributes,
-        "category": category_of,
     }
 )
 
@@ -90,42 +89,58 @@ def add_task(
     Raises:
         UserError: the name is taken.
     """
-    _register(name, corpus, language, functools.partial(serialize_records, attributes=attributes), objective)
+    serialize = functools.partial(serialize_records, corpus=corpus, attributes=attributes)
+    register(name, corpus, language, [serialize, _TOKENIZE, *objective])
 
 
-def _register(
+_TOKENIZE = functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False)
+
+
+def register(
     name: str,
     corpus: Callable[[], Corpus],
     language: str,
-    serialize: Preprocessor,
-    objective: Sequence[Preprocessor],
+    steps: Sequence[Preprocessor],
+    metrics: Sequence[Callable[..., dict[str, float]]] = (),
 ) -> None:
-    check_free(name)
-    corpus = functools.cache(corpus)
-    seqio.TaskRegistry.add(
-        name,
-        source=CorpusDataSource(corpus, language),
-        preprocessors=[
-            functools.partial(serialize, corpus=corpus),
-            functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-            *objective,
-        ],
-        output_features=OUTPUT_FEATURES,
-    )
-
-
-def add_pair_task(name: str, corpus: Callable[[], Corpus], language: str, make: MakePair) -> None:
-    """Registers one text-to-text task over the products of a language; texts longer than their lengths are cut.
+    """Registers one task over the canonical lines of a language.
 
     Args:
         name, corpus, language: as in `add_task`.
-        make: from a product to inputs and targets; one of `PRODUCT_PAIRS` or your own.
+        steps: SeqIO preprocessors from lines to `inputs` and `targets`.
+        metrics: functions of `targets` and `predictions` or `scores`; see `metric_functions`.
 
     Raises:
         UserError: the name is taken.
     """
-    cut = (seqio.preprocessors.append_eos_after_trim,)
-    _register(name, corpus, language, functools.partial(serialize_pairs, make=make), cut)
+    check_free(name)
+    seqio.TaskRegistry.add(
+        name,
+        source=CorpusDataSource(functools.cache(corpus), language),
+        preprocessors=list(steps),
+        output_features=OUTPUT_FEATURES,
+        metric_fns=list(metrics),
+    )
+
+
+def add_pair_task(
+    name: str,
+    corpus: Callable[[], Corpus],
+    language: str,
+    make: MakePair,
+    metrics: Sequence[Callable[..., dict[str, float]]] = (),
+) -> None:
+    """Registers one text-to-text task over the records of a language; texts longer than their lengths are cut.
+
+    Args:
+        name, corpus, language, metrics: as in `register`.
+        make: from a record to inputs and targets; one of `PRODUCT_PAIRS` or your own.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    serialize = functools.partial(serialize_pairs, corpus=corpus, make=make)
+    register(name, corpus, language, [serialize, _TOKENIZE, seqio.preprocessors.append_eos_after_trim], metrics)
 
 
 def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ The ids every vocabulary reserves, in order; everything after them is learned:
     146..401  <0x00> .. <0xFF>                                       bytes, for characters outside the vocabulary
 
 Special ids and sentinels never come out of encoding text. Field tokens do: they are part of the serialized text.
+
+A run with labelled tasks appends their labels: ids from the end of the model on, which are predicted and never read.
 """
 
 import hashlib
@@ -63,52 +65,59 @@ class Vocabulary:
     sentinel_ids, field_ids = SENTINEL_IDS, FIELD_IDS
     first_text_id, first_learned_id = FIRST_TEXT_ID, FIRST_LEARNED_ID
 
-    def __init__(self, model: bytes, source: str = "the vocabulary") -> None:
-        self.model = model
-        self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
+    def __init__(self, model: bytes, source: str = "the vocabulary", labels: Sequence[str] = ()) -> None:
+        self.model, self.labels = model, tuple(labels)
+        self.fingerprint = hashlib.sha256(model + "".join(f"{label}\n" for label in labels).encode()).hexdigest()[:16]
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.load_from_serialized_proto(model)
         except RuntimeError as error:
             raise UserError(f"{source} is not a SentencePiece model; m5jax vocabulary train makes one") from error
         for index, piece in enumerate(RESERVED_PIECES):
-            found = self._processor.id_to_piece(index) if index < self.size else "nothing"
+            found = self._processor.id_to_piece(index) if index < self.text_size else "nothing"
             if found != piece:
                 raise UserError(
                     f"{source} has {found} at id {index} where m5jax reserves {piece}; m5jax vocabulary train makes one"
                 )
+        self.label_ids = {label: self.text_size + index for index, label in enumerate(self.labels)}
 
     @classmethod
-    def load(cls, path: str | Path) -> "Vocabulary":
-        """Reads the model file at `path`; raises UserError where there is none that fits."""
+    def load(cls, path: str | Path, labels: Sequence[str] = ()) -> "Vocabulary":
+        """Reads the model file at `path` and appends `labels`; raises UserError where there is none that fits."""
         try:
             model = Path(path).read_bytes()
         except OSError as error:
             raise UserError(f"cannot read the vocabulary {path}: {error.strerror}") from error
         if not model:
             raise UserError(f"the vocabulary {path} is empty")
-        return cls(model, source=str(path))
+        return cls(model, source=str(path), labels=labels)
+
+    @property
+    def text_size(self) -> int:
+        """Number of ids of text, the reserved ones included."""
+        return self._processor.get_piece_size()
 
     @property
     def size(self) -> int:
-        """Number of ids, the reserved ones included."""
-        return self._processor.get_piece_size()
+        """Number of ids, labels included."""
+        return self.text_size + len(self.labels)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each text, without an end-of-sequence id."""
         return self._processor.encode(list(texts), out_type=int)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of token ids; special ids leave nothing behind."""
-        return self._processor.decode([int(index) for index in ids])
+        """Returns the text of token ids; special ids and labels leave nothing behind."""
+        return self._processor.decode([int(index) for index in ids if index < self.text_size])
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Returns the piece of each id, for display."""
-        return [self._processor.id_to_piece(int(index)) for index in ids]
+        """Returns the piece or label of each id, for display."""
+        size = self.text_size
+        return [self._processor.id_to_piece(int(i)) if i < size else self.labels[i - size] for i in ids]
 
     def word_starts(self) -> np.ndarray:
-        """Returns bool [size]: whether a piece begins a word, which SentencePiece marks by a space in front."""
-        return np.array([piece.startswith("\u2581") for piece in self.pieces(range(self.size))])
+        """Returns bool [text_size]: whether a piece begins a word, which SentencePiece marks by a space in front."""
+        return np.array([piece.startswith("\u2581") for piece in self.pieces(range(self.text_size))])
 
 
 def train_vocabulary(
@@ -225,10 +234,11 @@ def _training_error(size: int, message: str) -> UserError:
 _current: Vocabulary | None = None
 
 
-def set_current_vocabulary(path: str | Path) -> Vocabulary:
-    """Loads the vocabulary at `path` as this process's own, the one its tasks tokenize with, and returns it."""
+def set_current_vocabulary(path: str | Path, labels: Sequence[str] = ()) -> Vocabulary:
+    """Loads the vocabulary at `path`, with the labels that its tasks predict (`mixture_labels`), as this process's own,
+    the one its tasks tokenize with, and returns it."""
     global _current
-    _current = Vocabulary.load(path)
+    _current = Vocabulary.load(path, labels)
     return _current
 
 

@@ -58,7 +58,8 @@ def held_out_batches(
 def language_results(
     tasks: Mapping[str, str], values: Mapping[str, float], *, length: int, targets_length: int, max_examples: int
 ) -> dict[str, LanguageResult]:
-    """Returns the results of each language from the `values` that `make_evaluate` measured on `held_out_batches`."""
+    """Returns the results of each language from the `values` that `make_evaluate` and `make_task_metrics` measured on
+    `held_out_batches`."""
     results = {}
     for language, task in tasks.items():
         batches = functools.partial(
@@ -71,8 +72,15 @@ def language_results(
             accuracy=values[f"evaluation/{language}/accuracy"],
             unigram_accuracy=baseline.accuracy,
             unigram_loss=baseline.loss,
+            metrics=_own_metrics(language, values),
         )
     return results
+
+
+def _own_metrics(language: str, values: Mapping[str, float]) -> dict[str, float]:
+    prefix = f"evaluation/{language}/"
+    names = {name: name.removeprefix(prefix) for name in values if name.startswith(prefix)}
+    return {own: values[name] for name, own in names.items() if own not in ("loss", "accuracy")}
 
 
 def unigram_baseline(training: Iterable[Batch], held_out: Iterable[Batch], vocabulary_size: int) -> UnigramBaseline:

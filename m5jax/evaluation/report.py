@@ -16,9 +16,11 @@ import numpy as np
 from m5jax.errors import UserError
 from m5jax.evaluation.tables import (
     LANGUAGE_HEADERS,
+    METRIC_HEADERS,
     LanguageResult,
     RunSummary,
     language_rows,
+    metric_rows,
     read_summary,
     speed_text,
 )
@@ -157,8 +159,11 @@ def _last_results(rows: Rows) -> dict[str, LanguageResult]:
         for name, value in row.items():
             if match := EVALUATION_NAME.fullmatch(name):
                 results.setdefault(match["language"], {})[match["metric"]] = value
-    nothing = {"loss": float("nan"), "accuracy": float("nan")}
-    return {language: LanguageResult(**(nothing | found)) for language, found in results.items()}
+    missing = float("nan")
+    return {
+        language: LanguageResult(found.pop("loss", missing), found.pop("accuracy", missing), metrics=found)
+        for language, found in results.items()
+    }
 
 
 def _headline(rows: Rows, summary: RunSummary) -> str:
@@ -216,7 +221,11 @@ def _language_table(languages: Mapping[str, LanguageResult]) -> str:
         "Loss in nats per masked token; accuracy: masked tokens predicted exactly; unigram: accuracy of always "
         "predicting the most frequent token; gain in percentage points."
     )
-    return f'<div class="wide"><table>{cells("th", LANGUAGE_HEADERS)}{body}</table></div><p>{note}</p>'
+    table = f'<div class="wide"><table>{cells("th", LANGUAGE_HEADERS)}{body}</table></div><p>{note}</p>'
+    if own := metric_rows(languages):
+        body = "".join(cells("td", row) for row in own)
+        table += f'<div class="wide"><table>{cells("th", METRIC_HEADERS)}{body}</table></div>'
+    return table
 
 
 def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:

@@ -14,6 +14,8 @@ from m5jax.errors import UserError
 FILE_NAME = "summary.json"
 MISSING = "–"
 LANGUAGE_HEADERS = ("language", "loss", "accuracy", "unigram", "gain")
+METRIC_HEADERS = ("task", "metric", "value")
+METRIC_ALIGN = ("left", "left", "right")
 LANGUAGE_ALIGN = ("left", "right", "right", "right", "right")
 
 
@@ -26,12 +28,14 @@ class LanguageResult:
         accuracy: share of masked tokens predicted exactly, 0 to 1.
         unigram_accuracy: the same for always predicting the most frequent token of the training data.
         unigram_loss: cross entropy of the token frequencies of the training data, in nats.
+        metrics: what the task's own metric functions say, by name.
     """
 
     loss: float
     accuracy: float
     unigram_accuracy: float | None = None
     unigram_loss: float | None = None
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +106,23 @@ def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: S
     return tabulate(rows, headers, tablefmt="simple", colalign=align if rows else None, disable_numparse=True)
 
 
+def result_tables(languages: Mapping[str, LanguageResult]) -> str:
+    """Returns the table per language and, where tasks have metrics of their own, the table of those."""
+    tables = [format_table(LANGUAGE_HEADERS, language_rows(languages), LANGUAGE_ALIGN)]
+    if own := metric_rows(languages):
+        tables.append(format_table(METRIC_HEADERS, own, METRIC_ALIGN))
+    return "\n\n".join(tables)
+
+
+def metric_rows(languages: Mapping[str, LanguageResult]) -> list[list[str]]:
+    """Returns the cells under `METRIC_HEADERS`, a row for each metric that a task declares."""
+    return [
+        [language, name, f"{value:.4f}"]
+        for language, result in sorted(languages.items())
+        for name, value in result.metrics.items()
+    ]
+
+
 def language_rows(languages: Mapping[str, LanguageResult]) -> list[list[str]]:
     """Returns the cells under `LANGUAGE_HEADERS`, a row a language; the gain is in percentage points."""
     return [
@@ -131,4 +152,4 @@ def run_summary(summary: RunSummary) -> str:
     facts = [("speed", speed_text(summary)), *summary.written.items()]
     width = max(len(name) for name, _ in facts)
     lines = [f"{name:<{width}}  {value}" for name, value in facts]
-    return "\n".join([format_table(LANGUAGE_HEADERS, language_rows(summary.languages), LANGUAGE_ALIGN), "", *lines])
+    return "\n".join([result_tables(summary.languages), "", *lines])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from m5jax.data.read_records import read_records
-from m5jax.data.records import ProductRecord, RecordKind
+from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
 from m5jax.data.serialize import serialize_product, serialize_text
@@ -115,5 +115,5 @@ def _records(
         rejects.accept()
         if isinstance(record, ProductRecord):
             yield record.id, record.language, record.title, serialize_product(record)
-        else:
+        elif isinstance(record, TextRecord):
             yield location, record.language, record.text[:TITLE_CHARACTERS], serialize_text(record)

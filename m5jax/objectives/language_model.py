@@ -1,6 +1,8 @@
 """Prediction of tokens: masked, prefix and causal language modelling, with logits at the predicted positions only."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,22 +23,27 @@ class LanguageModel:
     Attributes:
       z_loss: weight of `log(sum(exp(logits)))**2`, which keeps logits from drifting (PaLM, arXiv 2204.02311,
         section 5).
+      task_weights: of the loss of a task or mixture's predictions, by name; 1 where none is given. Metrics are of
+        unweighted predictions.
       tasks: names for the numbers in the batch's `task_ids`, whose loss and accuracy are metrics of their own; set by
         the launch where there are several.
+      weights: of the same tasks, from `task_weights`; also set by the launch.
     """
 
     z_loss: float = 0.0
+    task_weights: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     tasks: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.z_loss < 0:
             raise UserError(f"LanguageModel.z_loss = {self.z_loss}; allowed: 0 and above")
+        for name, weight in self.task_weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise UserError(f"LanguageModel.task_weights: {name} has {weight}; allowed: 0 and above")
 
     def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
-        hidden = module(
-            batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key, batch.get("bidirectional")
-        )
-        logits = module.token_logits(hidden, batch["predicted_positions"])
+        logits = predicted_logits(module, batch, dropout_key)
         chosen = target_logits(logits, batch["targets"])
         normalizer = jax.nn.logsumexp(logits, axis=-1)
         loss = normalizer - chosen
@@ -48,7 +55,17 @@ class LanguageModel:
             own = jnp.where(batch["task_ids"] == number, weights, 0.0)
             metrics |= {f"{task}/{name}": sums for name, sums in _metrics(loss, correct, own).items()}
         objective = loss + self.z_loss * jnp.square(normalizer) if self.z_loss else loss
+        if self.weights:
+            weights = weights * jnp.array(self.weights)[batch["task_ids"]]
         return Sums(jnp.sum(objective * weights), jnp.sum(weights)), metrics
+
+
+def predicted_logits(
+    module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+) -> Float[Array, "batch budget vocab"]:
+    """Returns float32 logits at the predicted positions of a batch."""
+    hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key, batch.get("bidirectional"))
+    return module.token_logits(hidden, batch["predicted_positions"])
 
 
 def _metrics(

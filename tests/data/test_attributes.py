@@ -97,4 +97,4 @@ def test_texts_have_no_attributes(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a b", "lang": "en"}\n')
     corpus = ingest_corpus("t", {"train": tmp_path / "t.jsonl"}, kind="text", cache_dir=tmp_path / "cache")
     with pytest.raises(UserError, match="corpus t holds no products but text records"):
-        next(corpus.products("en", "train"))
+        frequent_names(corpus, 1, 5)

@@ -2,10 +2,15 @@
 
 import functools
 import hashlib
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
 from m5jax.data.embedded_catalog.writer import embedded_catalog_directory
+from m5jax.data.join import Join
+from m5jax.data.records import RecordKind
 from m5jax.data.vocabulary import RESERVED_PIECES, train_vocabulary
 
 VOCABULARY_SIZE = 2560
@@ -21,6 +26,66 @@ def embedded_catalog_corpus() -> Corpus:
         column_mapping={SPLIT_KEY: "family"},
         validation_fraction=0.1,
     )
+
+
+@functools.cache
+def embedded_catalog_labels(kind: RecordKind) -> Corpus:
+    """Returns labelled rows of the embedded catalog; a tenth of what they share is for validation.
+
+    Args:
+        kind: "pair" (duplicates, and near-duplicates as different products), "judgement" (graded results of queries),
+            "session" or "utterance".
+    """
+    directory = embedded_catalog_directory()
+    name, files, settings = _LABELLED[kind]
+    products = str(directory / "products.jsonl")
+    joins = tuple(Join(field, (column,), products, ("id",)) for field, column in settings.get("joins", {}).items())
+    return ingest_corpus(
+        f"embedded_catalog_{name}",
+        {"train": [directory / f"{file}.jsonl" for file in files]},
+        kind=kind,
+        column_mapping=settings.get("columns", {}),
+        validation_fraction=0.1,
+        joins=joins,
+        rewrite=_swap_half if kind == "pair" else None,
+    )
+
+
+def _swap_half(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Duplicates are written with the first locale on the left, which would leave the last one none."""
+    if zlib.crc32(row["left"]["id"].encode()) % 2:
+        return {**row, "left": row["right"], "right": row["left"]}
+    return row
+
+
+@functools.cache
+def embedded_catalog_clicks() -> Corpus:
+    """Returns the results of queries that were shown, with whether they were clicked; split by query."""
+    products = str(embedded_catalog_directory() / "products.jsonl")
+    return ingest_corpus(
+        "embedded_catalog_clicks",
+        {"train": embedded_catalog_directory() / "clicks.jsonl"},
+        kind="judgement",
+        column_mapping={"label": "clicked", SPLIT_KEY: "query"},
+        validation_fraction=0.1,
+        joins=(Join("product", ("product_id",), products, ("id",)),),
+    )
+
+
+_LABELLED: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
+    "pair": (
+        "pairs",
+        ("duplicates", "near_duplicates"),
+        # The families of both sides are the same, or the same but for the variant.
+        {
+            "joins": {"left": "left", "right": "right"},
+            "columns": {"language": "left/language", SPLIT_KEY: "left/family"},
+        },
+    ),
+    "judgement": ("queries", ("queries",), {"joins": {"product": "product_id"}, "columns": {"label": "grade"}}),
+    "session": ("sessions", ("sessions",), {}),
+    "utterance": ("utterances", ("utterances",), {}),
+}
 
 
 def embedded_catalog_vocabulary() -> Path:

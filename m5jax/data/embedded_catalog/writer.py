@@ -10,6 +10,7 @@ from m5jax.data.embedded_catalog.draw import Draw
 from m5jax.data.embedded_catalog.languages import LOCALES
 from m5jax.data.embedded_catalog.listings import listing
 from m5jax.data.embedded_catalog.products import draw_products
+from m5jax.data.embedded_catalog.requests import sessions, utterances
 from m5jax.data.embedded_catalog.truth import (
     also_bought_pairs,
     duplicate_pairs,
@@ -18,9 +19,9 @@ from m5jax.data.embedded_catalog.truth import (
 )
 from m5jax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 MAXIMUM_PRODUCTS_PER_LOCALE = 100_000
-FILES = ("products", "duplicates", "near_duplicates", "queries", "clicks", "also_bought")
+FILES = ("products", "duplicates", "near_duplicates", "queries", "clicks", "also_bought", "sessions", "utterances")
 
 
 def write_embedded_catalog(directory: str | Path, seed: int = 0, products_per_locale: int = 2000) -> dict[str, Path]:
@@ -33,6 +34,8 @@ def write_embedded_catalog(directory: str | Path, seed: int = 0, products_per_lo
     * clicks: `query_id`, `query`, `language`, `session`, `product_id`, `position` (from 1), `clicked` (0 or 1), with
       P(click) = attraction of the grade / position^0.8, a position-based click model.
     * also_bought: `left`, `right`, `language`; the types of the two are complementary.
+    * sessions: `language`, `queries`; the last is for what goes with the others.
+    * utterances: `language`, `tokens`, `tags` (BIO), `intent`.
 
     Raises:
         UserError: a number of products that is not allowed, or a directory that cannot be written.
@@ -84,13 +87,17 @@ def _rows(seed: int, products_per_locale: int) -> dict[str, Iterable[dict[str, o
         queries += more_queries
         clicks += more_clicks
         also_bought += also_bought_pairs(draw, products, locale)
+    shuffled = draw.shuffled(listings)
+    locales = range(len(LOCALES))
     return {
-        "products": draw.shuffled(listings),
+        "products": shuffled,
         "duplicates": duplicate_pairs(products),
         "near_duplicates": near_duplicate_pairs(products),
         "queries": queries,
         "clicks": clicks,
         "also_bought": also_bought,
+        "sessions": [row for locale in locales for row in sessions(draw, products, locale, products_per_locale)],
+        "utterances": [row for locale in locales for row in utterances(draw, products, locale, products_per_locale)],
     }
 
 

@@ -1,0 +1,124 @@
+"""The metric functions that tasks declare in SeqIO's registry, of a model's answers on held-out batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import seqio
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from m5jax.data.labels import labelling, own_labels
+from m5jax.data.pipeline import Batch
+from m5jax.data.vocabulary import Vocabulary, current_vocabulary
+from m5jax.models import FunctionalModel, Parameters
+from m5jax.objectives.language_model import predicted_logits
+from partitioning import batch_sharding, global_batch, tree_shardings
+
+
+class Answers(NamedTuple):
+    """What each held-out example should have answered and did; see `m5jax.data.metric_functions`."""
+
+    targets: list[list[str]]
+    predictions: list[list[str]]
+    scores: list[float]
+
+
+def make_task_metrics(
+    model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: Mapping[str, Sequence[Batch]]
+) -> Callable[[Parameters], dict[str, float]]:
+    """Returns a function from parameters to `evaluation/NAME/METRIC` of the tasks that declare metric functions.
+
+    A task with labels answers with the likeliest of its own. One that writes is given the right tokens before each that
+    it answers with: all of an answer are right exactly where greedy decoding writes it.
+
+    Args:
+      model: the model.
+      mesh: where parameters live.
+      tasks: registered task by name.
+      held_out: this process's batches by name, equally many in each process.
+    """
+    measured = {name: seqio.TaskRegistry.get(task) for name, task in tasks.items()}
+    measured = {name: task for name, task in measured.items() if task.metric_fns}
+    answer = jax.jit(
+        lambda parameters, batch, allowed, positive: _answer(model.bind(parameters), batch, allowed, positive),
+        in_shardings=(
+            tree_shardings(mesh, model.abstract_parameters, model.logical_axes),
+            batch_sharding(mesh),
+            *[NamedSharding(mesh, PartitionSpec())] * 2,
+        ),
+        out_shardings=NamedSharding(mesh, PartitionSpec()),
+    )
+
+    def measure(parameters: Parameters) -> dict[str, float]:
+        values: dict[str, float] = {}
+        with jax.set_mesh(mesh):
+            for name, task in measured.items():
+                allowed, positive = _allowed(task, model.config.vocab_size)
+                fetched = [
+                    jax.device_get(answer(parameters, global_batch(mesh, batch), allowed, positive))
+                    for batch in held_out[name]
+                ]
+                found = _collect(fetched, current_vocabulary(), labelling(task) is not None)
+                values |= {f"evaluation/{name}/{metric}": value for metric, value in _apply(task, found).items()}
+        return values
+
+    return measure
+
+
+def _answer(
+    module: Any, batch: dict[str, Array], allowed: Bool[Array, " vocab"], positive: Int[Array, ""]
+) -> dict[str, Array]:
+    """Returns the predicted ids, the log-odds of `positive`, and what is needed to tell whose they are."""
+    logits: Float[Array, "batch budget vocab"] = jnp.where(allowed, predicted_logits(module, batch, None), -jnp.inf)
+    others = jax.nn.logsumexp(jnp.where(jnp.arange(len(allowed)) == positive, -jnp.inf, logits), axis=-1)
+    segments = jnp.take_along_axis(batch["segment_ids"], batch["predicted_positions"], axis=1)
+    return {
+        "predictions": jnp.argmax(logits, axis=-1),
+        "scores": jnp.take(logits, positive, axis=-1) - others,
+        "segments": jnp.where(batch["loss_weights"] > 0, segments, 0),
+        "targets": batch["targets"],
+    }
+
+
+def _allowed(task: seqio.Task, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which ids a task may answer with, bool [vocab_size], and the id that scores are of, int32 []."""
+    vocabulary, step = current_vocabulary(), labelling(task)
+    if step is None:
+        return np.arange(vocab_size) < vocabulary.text_size, np.array(0, np.int32)
+    ids = own_labels(vocabulary, step.label_set)
+    return np.isin(np.arange(vocab_size), list(ids.values())), np.array(ids.get(step.positive, 0), np.int32)
+
+
+def _collect(fetched: Sequence[Mapping[str, np.ndarray]], vocabulary: Vocabulary, labelled: bool) -> Answers:
+    found = Answers([], [], [])
+    for rows in fetched:
+        for row in range(len(rows["segments"])):
+            for slots in _segments(rows["segments"][row]):
+                for side in ("targets", "predictions"):
+                    ids = rows[side][row][slots].tolist()
+                    pieces = [label.partition(":")[2] for label in vocabulary.pieces(ids)] if labelled else []
+                    answers = pieces or [vocabulary.decode(ids)]
+                    getattr(found, side).append(answers)
+                found.scores.append(float(rows["scores"][row][slots[-1]]))
+    return found
+
+
+def _segments(segments: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the slots of each example of a row, in order."""
+    for segment in range(1, int(segments.max(initial=0)) + 1):
+        slots = np.flatnonzero(segments == segment)
+        if len(slots):
+            yield slots
+
+
+def _apply(task: seqio.Task, found: Answers) -> dict[str, float]:
+    values: dict[str, float] = {}
+    if found.targets:
+        for function in task.predict_metric_fns:
+            values |= function(found.targets, found.predictions)
+        for function in task.score_metric_fns:
+            values |= function(found.targets, found.scores)
+    return values
