@@ -142,6 +142,32 @@ def test_tasks_that_write_targets_train_beside_masked_ones(tmp_path):
     assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
 
 
+def test_labelled_tasks_train_beside_masked_ones(tmp_path, capsys):
+    """The multi-task experiment: weights, metrics of each task's own, and labels that a run keeps."""
+    flags = ["--gin_file=gin_configs/experiments/multitask.gin", "--gin.LENGTH=128"]
+    weights = "--gin.LanguageModel.task_weights={'embedded_catalog_duplicates': 2.0, 'embedded_catalog_en_mlm': 0.5}"
+    run_dir = tmp_path / "run"
+    assert train(run_dir, 4, *flags, weights, "--gin.TrainerConfig.log_every=4") == 0
+    values = {name: value for line in read_metrics(run_dir) for name, value in line.items()}
+    assert np.isfinite(values["train/embedded_catalog_de_intent_and_slots/loss"])
+    for metric in ("clicks/auc", "duplicates/f1", "relevance/macro_f1", "attribute_spans/span_f1"):
+        assert 0 <= values[f"evaluation/embedded_catalog_en_{metric}"] <= 1
+    labels = json.loads((run_dir / "vocabulary" / "labels.json").read_text(encoding="utf-8"))
+    assert labels == sorted(labels)
+    assert "embedded_catalog_relevance:exact" in labels
+    capsys.readouterr()
+    assert main(["evaluate", f"--run={run_dir}"]) == 0
+    assert "embedded_catalog_ar_next_query" in capsys.readouterr().out
+    (run_dir / "vocabulary" / "labels.json").write_text(json.dumps(labels[:-1]), encoding="utf-8")
+    assert train(run_dir, 6, *flags, weights) == 2
+    assert "is of another pipeline: vocabulary was" in capsys.readouterr().err
+    unknown = "--gin.LanguageModel.task_weights={'embedded_catalog_ul2': 2.0}"
+    assert train(tmp_path / "other", 4, *flags, unknown) == 2
+    assert "unknown task of the run in LanguageModel.task_weights" in capsys.readouterr().err
+    assert train(tmp_path / "other", 4, *flags, "--gin.EncoderConfig.vocab_size=2600") == 2
+    assert "the vocabulary has 2560 pieces and" in capsys.readouterr().err
+
+
 def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path, capsys):
     rows = ["data", "materialize", QUICKSTART, *SMALL, "--rows=320", f"--output={tmp_path / 'rows'}"]
     assert main(rows) == 0

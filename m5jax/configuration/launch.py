@@ -66,6 +66,7 @@ def train_run(run: Run) -> str:
     tasks = evaluation_tasks(run.data.mixture)
     vocabulary = set_run_vocabulary(run)
     model = FunctionalModel.from_config(run.model)
+    objective = _objective(run, tasks)
     # The directory takes the config only once there is data to train on.
     batches = _training_batches(run)
     predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
@@ -80,7 +81,7 @@ def train_run(run: Run) -> str:
         training = Training(
             run_dir=run.directory,
             model=model,
-            objective=_objective(run, tasks),
+            objective=objective,
             optimizer=run.optimizer,
             mesh=mesh,
             config=run.trainer,

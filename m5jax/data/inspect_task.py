@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.iterate import DatasetIterator
+from m5jax.data.labels import mixture_labels
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
 from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
@@ -53,7 +54,7 @@ def show_task(
     aligned = targets_are_aligned(tasks[0])
     # Targets that are written come on top of the inputs.
     lengths = {"inputs": length, "targets": length if aligned else length // 2}
-    set_current_vocabulary(vocabulary or default_vocabulary(name))
+    set_current_vocabulary(vocabulary or default_vocabulary(name), mixture_labels(name))
     sections = []
     if name in seqio.MixtureRegistry.names():
         sections.append(_rates(name, tasks))
@@ -136,6 +137,8 @@ def _masked_pieces(inputs: np.ndarray, targets: np.ndarray) -> str:
     shown = []
     for piece, target in zip(vocabulary.pieces(inputs), targets.tolist(), strict=True):
         predicted = vocabulary.pieces([target])[0] if target else ""
+        if target >= vocabulary.text_size:
+            predicted = predicted.partition(":")[2]  # of the label's set
         shown.append(f"[{piece}|{predicted}]" if target else piece)
     text = "".join(shown).replace("\u2581", " ").strip()
     return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"

@@ -54,6 +54,9 @@ class LabelExamples(AlignedTargets):
     most: int = 10_000
     sequence_length: Mapping[str, int] = dataclasses.field(default_factory=dict)  # SeqIO fills it in
 
+    def __str__(self) -> str:
+        return f"LabelExamples({getattr(self.make, '__name__', 'make')})"
+
     @property
     def predicted_share(self) -> float:
         return WORD_SHARE if self.by_word else SENTENCE_SHARE

@@ -12,7 +12,7 @@ from scipy import stats
 
 from m5jax.data.attributes import AttributeFormat, frequent_names
 from m5jax.data.corpus import Corpus, ingest_corpus
-from m5jax.data.product_pairs import category_of, infill_attributes, title_from_attributes
+from m5jax.data.product_pairs import infill_attributes, title_from_attributes
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import join_parts, product_parts, serialize_product
 from m5jax.errors import UserError
@@ -75,9 +75,8 @@ def test_pairs_of_inputs_and_targets() -> None:
     attributes = "<attribute> color<value> red<attribute> volume<value> 3 l<attribute> handle<value> yes"
     assert infill_attributes(RECORD) == ("<title> Mug<bullet> for tea<category> Kitchen", attributes)
     assert title_from_attributes(RECORD) == (f"{attributes}<category> Kitchen", "<title> Mug")
-    assert category_of(RECORD) == (f"<title> Mug{attributes}<bullet> for tea", "<category> Kitchen")
     bare = ProductRecord(id="1", locale="en", language="en", title="Mug")
-    assert infill_attributes(bare) is title_from_attributes(bare) is category_of(bare) is None
+    assert infill_attributes(bare) is title_from_attributes(bare) is None
 
 
 @pytest.mark.parametrize(
@@ -96,5 +95,5 @@ def test_impossible_formats_are_refused(changes: dict[str, object], message: str
 def test_texts_have_no_attributes(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a b", "lang": "en"}\n')
     corpus = ingest_corpus("t", {"train": tmp_path / "t.jsonl"}, kind="text", cache_dir=tmp_path / "cache")
-    with pytest.raises(UserError, match="corpus t holds no products but text records"):
+    with pytest.raises(UserError, match="corpus t holds text records, product records are needed"):
         frequent_names(corpus, 1, 5)

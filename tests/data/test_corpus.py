@@ -109,7 +109,7 @@ def test_a_language_or_split_without_data_names_what_is_there(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "offer"}, "unknown record kind 'offer'; allowed: product, text"),
+        ({"kind": "offer"}, "unknown record kind 'offer'; allowed: judgement, pair, product"),
         ({"sources": {}}, "no source"),
         ({"name": "a/b"}, "cannot name a corpus"),
         ({"column_mapping": {"titel": "x"}}, "did you mean title"),

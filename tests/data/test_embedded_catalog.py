@@ -11,6 +11,7 @@ from m5jax.data.corpus import ingest_corpus
 from m5jax.data.embedded_catalog import embedded_catalog_directory, write_embedded_catalog
 from m5jax.data.embedded_catalog.attributes import ATTRIBUTES
 from m5jax.data.embedded_catalog.product_types import DEPARTMENTS, PRODUCT_TYPES
+from m5jax.data.labelled_examples import spans_of
 from m5jax.data.records import parse_record
 from m5jax.errors import UserError
 
@@ -184,3 +185,30 @@ def test_wrong_arguments_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         write_embedded_catalog(tmp_path / "file" / "catalog", products_per_locale=1)
+
+
+def test_sessions_end_with_what_goes_with_their_type(rows: dict[str, list[dict[str, Any]]]) -> None:
+    names = {language: index for index, language in enumerate(("en", "de", "ar"))}
+    by_name = {(t.name[index], index): t for t in PRODUCT_TYPES.values() for index in range(3)}
+    for row in rows["sessions"]:
+        assert parse_record(row, "session")
+        language = names[row["language"]]
+        first, last = (by_name[row["queries"][place], language] for place in (0, -1))
+        assert last.key in first.complements
+    assert collections.Counter(row["language"] for row in rows["sessions"]) == dict.fromkeys(names, PER_LOCALE)
+
+
+def test_slots_of_utterances_are_the_words_that_were_put_in(rows: dict[str, list[dict[str, Any]]]) -> None:
+    values = {value for attribute in ATTRIBUTES.values() for translated in attribute.values for value in translated}
+    spoken = {" ".join(value.split()) for value in values}
+    types = {name for product_type in PRODUCT_TYPES.values() for name in product_type.name}
+    for row in rows["utterances"]:
+        assert parse_record(row, "utterance")
+        for name, words in spans_of(zip(row["tokens"], row["tags"], strict=True)):
+            if name == "feature":
+                assert " ".join(words) in spoken
+            elif name == "product_type":
+                assert " ".join(words) in types
+    intents = collections.Counter((row["language"], row["intent"]) for row in rows["utterances"])
+    assert len(intents) == 18
+    assert min(intents.values()) > PER_LOCALE / 12

@@ -94,3 +94,26 @@ def test_large_logits_do_not_overflow():
 def test_a_negative_z_loss_is_refused():
     with pytest.raises(UserError, match="z_loss = -1"):
         LanguageModel(z_loss=-1.0)
+
+
+def test_weights_of_tasks_scale_their_loss_and_not_their_metrics():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (3, 4, 6)).astype(np.float32)
+    targets = random.integers(0, 6, (3, 4), dtype=np.int32)
+    weights = np.ones((3, 4), np.float32)
+    task_ids = random.integers(0, 2, (3, 4))
+    batch = batch_of(targets, weights) | {"task_ids": jnp.asarray(task_ids)}
+    plain = LanguageModel(tasks=("a", "b"))
+    weighted = LanguageModel(tasks=("a", "b"), weights=(0.5, 3.0))
+    loss, metrics = weighted(FixedLogits(logits), batch, None)
+    scale = np.where(task_ids == 0, 0.5, 3.0)
+    losses = -np.take_along_axis(log_softmax(logits, axis=-1), targets[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(loss.total, (losses * scale).sum(), rtol=1e-5)
+    np.testing.assert_allclose(loss.weight, scale.sum(), rtol=1e-6)
+    unweighted = plain(FixedLogits(logits), batch, None)[1]
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(a == b), metrics, unweighted))
+
+
+def test_weights_below_zero_are_refused():
+    with pytest.raises(UserError, match=r"task_weights: a has -1.0; allowed: 0 and above"):
+        LanguageModel(task_weights={"a": -1.0})

@@ -51,13 +51,14 @@ def test_every_task_of_the_embedded_catalog_gives_batches() -> None:
 
     import tasks  # noqa: F401
     from m5jax.data.default_vocabulary import default_vocabulary
+    from m5jax.data.labels import mixture_labels
     from m5jax.data.pipeline import training_batches
     from m5jax.data.vocabulary import set_current_vocabulary
 
     mixtures = [name for name in seqio.MixtureRegistry.names() if name.startswith("embedded_catalog_")]
     assert len(mixtures) >= 15
     for name in mixtures:
-        set_current_vocabulary(default_vocabulary(name))
-        batch = next(training_batches(name, length=128, targets_length=48, batch_size=4, seed=0))
+        set_current_vocabulary(default_vocabulary(name), mixture_labels(name))
+        batch = next(training_batches(name, length=128, targets_length=90, batch_size=4, seed=0))
         assert batch["inputs"].shape == (4, 128), name
         assert batch["loss_weights"].sum() > 0, name
