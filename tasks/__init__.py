@@ -29,6 +29,6 @@ registers `my_catalog_en_mlm`, `my_catalog_de_mlm` and the mixture `my_catalog_m
     add_language_tasks("glue_sentences", glue_sentences, languages=("en",))
 """
 
-from tasks import embedded_catalog, real_text
+from tasks import embedded_catalog, esci, massive, product_matching, real_labels, real_text
 
-__all__ = ["embedded_catalog", "real_text"]
+__all__ = ["embedded_catalog", "esci", "massive", "product_matching", "real_labels", "real_text"]

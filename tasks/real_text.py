@@ -6,38 +6,30 @@
 
 for each of `OBJECTIVES` (mlm, span_corruption, ...), and the mixtures `text_OBJECTIVE` (every language),
 `multilingual_text_OBJECTIVE` (English, German, Arabic), `debian_catalogue_OBJECTIVE` and `products_OBJECTIVE`.
-The variable is read, and the files have to be there, when one of them is first used.
+Products also have the labelled tasks `product_type` and `attribute_spans`. The variable is read, and the files have to be there, when one of them is first used.
 """
 
 import functools
-import os
-from pathlib import Path
 
 from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.labelled_tasks import add_labelled_tasks
 from m5jax.data.mixtures import add_mixture
 from m5jax.data.task_builders import OBJECTIVES, add_language_tasks, add_product_tasks, add_task
-from m5jax.errors import UserError
+from tasks.data_folder import data_folder
 
 TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")
 MULTILINGUAL = ("en", "de", "ar")
 CATALOG_LANGUAGES = {"debian_catalogue": ("en", "de", "fr", "es", "it", "pt"), "products": ("en",)}
 
 
-def _data_directory() -> Path:
-    directory = os.environ.get("M5JAX_DATA")
-    if not directory:
-        raise UserError("these tasks read the folder that the environment variable M5JAX_DATA names, and it is not set")
-    return Path(directory)
-
-
 def _text(language: str) -> Corpus:
     files = {"train": f"{language}.train.jsonl.zst", "validation": f"{language}.valid.jsonl.zst"}
-    sources = {split: _data_directory() / "text" / file for split, file in files.items()}
+    sources = {split: data_folder() / "text" / file for split, file in files.items()}
     return ingest_corpus(f"text_{language}", sources, kind="text")
 
 
 def _catalog(name: str) -> Corpus:
-    file = _data_directory() / "products" / f"{name}.jsonl.zst"
+    file = data_folder() / "products" / f"{name}.jsonl.zst"
     return ingest_corpus(name, {"train": file}, column_mapping={"language": "lang"})
 
 
@@ -51,3 +43,5 @@ for _objective, _steps in OBJECTIVES.items():
 for _name, _languages in CATALOG_LANGUAGES.items():
     add_language_tasks(_name, functools.partial(_catalog, _name), _languages)
     add_product_tasks(_name, functools.partial(_catalog, _name), _languages)
+    for _family in ("product_type", "attribute_spans"):
+        add_labelled_tasks(_name, functools.partial(_catalog, _name), _languages, _family)

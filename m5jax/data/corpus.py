@@ -121,15 +121,16 @@ def ingest_corpus(
 
     Args:
         name: names the directory; letters, digits, "-", "_" and ".".
-        sources: for each split what `read_rows` takes. Where "train" is the only one, `validation_fraction` of its
-            records go to "validation", chosen by a hash of the split key, id or text that no later run changes.
+        sources: for each split what `read_rows` takes. Where there is no "validation", `validation_fraction` of the
+            records of "train" go there, chosen by a hash of the split key, id or text that no later run changes.
         kind: "product", "text", or of labelled rows "pair", "judgement", "session" or "utterance".
         column_mapping: our field -> the input's column. `split_key` names the column whose equal values stay on one
             side of the split (default: the id of a product, the query of a judgement, of others what they say).
             `split` names the column that says where a record of the source "train" belongs. Within a labelled row's
             products, fields have the columns mapped to title, description, bullets, attributes and category.
         defaults: our field -> constant for rows that leave it empty.
-        validation_fraction: share of the records, 0 for no validation split; None: 0.02, or none where a column says.
+        validation_fraction: share of the records, 0 for no validation split; None: 0.02 of "train" where it is the only
+            split, and no column says another.
         cache_dir: default `cache_directory()`.
         reject_limit: fraction of the records that may be bad; a product's (id, language) that came before is bad too.
         joins: fields looked up in other inputs, before anything else.
@@ -141,7 +142,8 @@ def ingest_corpus(
     """
     column_mapping, defaults = dict(column_mapping or {}), dict(defaults or {})
     if validation_fraction is None:
-        validation_fraction = 0.0 if SPLIT in column_mapping else _VALIDATION_FRACTION
+        only = set(sources) == {"train"} and SPLIT not in column_mapping
+        validation_fraction = _VALIDATION_FRACTION if only else 0.0
     _check_arguments(name, sources, kind, column_mapping, defaults, validation_fraction)
     files = {split: expand_source(source) for split, source in sources.items()}
     settings: dict[str, Any] = {
@@ -154,7 +156,7 @@ def ingest_corpus(
         looked_up = [[join.field, join.columns, join.key, *_file_states(expand_source(join.source))] for join in joins]
         settings |= {"joins": looked_up, "rewrite": source_fingerprint(rewrite) if rewrite else ""}
     directory = Path(cache_dir or cache_directory()) / f"{name}-{_fingerprint(files, settings)}"
-    fraction = validation_fraction if set(files) == {"train"} else 0.0
+    fraction = 0.0 if "validation" in files else validation_fraction
     ingestion = _Ingestion(kind, column_mapping, defaults, fraction, tuple(joins), rewrite)
     with _write_errors(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
