@@ -1,0 +1,127 @@
+"""A small encoder trained on every kind of task from its start, beside always giving the most frequent answer.
+
+    python benchmarks/task_families.py
+    M5JAX_DATA=/path/to/data python benchmarks/task_families.py
+
+trains `--steps` steps of 16 rows on each mixture of the embedded catalog, and of the data folder where the variable is set,
+and writes benchmarks/results/task_families.json after each, so that it can be stopped and goes on where it was. The
+figures say that a task trains, not how good a model can get at it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.data_pipeline import real_text_vocabulary
+from benchmarks.environment import environment
+from m5jax.data.labelled_tasks import FAMILIES
+from m5jax.data.mixtures import find_tasks
+from m5jax.data.pipeline import targets_are_aligned
+from m5jax.data.task_builders import ATTRIBUTE_FORMATS, OBJECTIVES, PRODUCT_PAIRS, VALUE_MASKINGS
+from m5jax.evaluation.tables import format_table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULT = REPOSITORY / "benchmarks" / "results" / "task_families.json"
+QUICKSTART = "gin_configs/experiments/quickstart.gin"
+LENGTH, TARGETS_LENGTH = 128, 48
+EMBEDDED = [
+    *(f"embedded_catalog_{name}" for name in (*OBJECTIVES, *ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS)),
+    *(f"embedded_catalog_{family}{form}" for family in FAMILIES for form in ("", "_text")),
+    "embedded_catalog_multitask",
+]
+REAL = [
+    *(f"multilingual_text_{name}" for name in OBJECTIVES),
+    *(f"products_{name}" for name in (*ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS, "attribute_spans")),
+    "debian_catalogue_mlm",
+    "debian_catalogue_product_type",
+    "oa_mine_attribute_spans",
+    "abt_buy_duplicates",
+    "wdc_computers_duplicates",
+    "home_depot_relevance",
+    "open_bandit_men_random_clicks",
+    "snips_intent_and_slots",
+    "xsid_intent_and_slots",
+]
+
+
+def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> dict[str, Any]:
+    """Returns the figures of one run: of each task, what it does and what the most frequent answer would."""
+    aligned = all(map(targets_are_aligned, find_tasks(mixture)))
+    length = LENGTH if aligned else LENGTH + TARGETS_LENGTH
+    with tempfile.TemporaryDirectory() as directory:
+        flags = {
+            "RUN_DIR": repr(f"{directory}/run"),
+            "MIXTURE": repr(mixture),
+            "VOCABULARY": repr(vocabulary),
+            "TRAIN_STEPS": steps,
+            "LENGTH": length,
+            "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
+            "DataConfig.seed": seed,
+            "DataConfig.evaluation_examples": 300,
+            "TrainerConfig.seed": seed,
+            "TrainerConfig.evaluate_every": 0,
+            "TrainerConfig.checkpoint_every": 0,
+            "EncoderConfig.vocab_size": rows,
+        }
+        command = [sys.executable, "-m", "m5jax.cli.main", "train", f"--gin_file={QUICKSTART}"]
+        command += [f"--gin.{name}={value}" for name, value in flags.items()]
+        started = time.perf_counter()
+        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        summary = json.loads((Path(directory) / "run" / "summary.json").read_text(encoding="utf-8"))
+    return {
+        "mixture": mixture,
+        "steps": steps,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": summary["tokens_per_second"],
+        "tasks": summary["languages"],
+    }
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    rows = [
+        [run["mixture"], name, f"{found['loss']:.2f}", f"{found['unigram_loss']:.2f}", f"{found['accuracy']:.1%}"]
+        + [f"{found['unigram_accuracy']:.1%}", ", ".join(f"{k} {v:.3f}" for k, v in found["metrics"].items())]
+        for run in runs
+        for name, found in run["tasks"].items()
+    ]
+    headers = ("mixture", "task", "loss", "unigram", "accuracy", "most frequent", "metrics")
+    return format_table(headers, rows, ("left", "left", "right", "right", "right", "right", "left"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=300, help="of each run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mixture", action="append", help="only this one; may be given several times")
+    parser.add_argument("--again", action="store_true", help="forget the figures that are there")
+    arguments = parser.parse_args()
+    real = bool(os.environ.get("M5JAX_DATA"))
+    kept = [] if arguments.again or not RESULT.is_file() else json.loads(RESULT.read_text(encoding="utf-8"))["runs"]
+    runs = {(run["mixture"], run["steps"], run["seed"]): run for run in kept}
+    for mixture in arguments.mixture or [*EMBEDDED, *(REAL if real else [])]:
+        key = (mixture, arguments.steps, arguments.seed)
+        if key in runs:
+            continue
+        own = mixture.startswith("embedded_catalog")
+        vocabulary = "" if own else str(real_text_vocabulary("multilingual_text_mlm", arguments.seed))
+        runs[key] = train(mixture, arguments.steps, arguments.seed, vocabulary, 4096 if own else 18432)
+        result = {"environment": environment(), "runs": list(runs.values())}
+        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(table([runs[key]]), flush=True)
+    print(table(list(runs.values())))
+
+
+if __name__ == "__main__":
+    main()
