@@ -6,7 +6,8 @@
 
 for each of `OBJECTIVES` (mlm, span_corruption, ...), and the mixtures `text_OBJECTIVE` (every language),
 `multilingual_text_OBJECTIVE` (English, German, Arabic), `debian_catalogue_OBJECTIVE` and `products_OBJECTIVE`.
-Products also have the labelled tasks `product_type` and `attribute_spans`. The variable is read, and the files have to be there, when one of them is first used.
+Products also have the labelled tasks `product_type` and `attribute_spans`. The variable is read, and the files have to
+be there, when one of them is first used.
 """
 
 import functools

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
+import seqio
 from jax.sharding import Mesh
 
+from m5jax.data.labels import labelling, own_labels
 from m5jax.data.pipeline import Batch, evaluation_batches
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.evaluation.tables import LanguageResult
@@ -66,7 +68,7 @@ def language_results(
             evaluation_batches, task, length=length, targets_length=targets_length, batch_size=64
         )
         training, held_out = batches(split="train", max_examples=_BASELINE_EXAMPLES), batches(max_examples=max_examples)
-        baseline = unigram_baseline(training, held_out, current_vocabulary().size)
+        baseline = unigram_baseline(training, held_out, _possible_targets(task))
         results[language] = LanguageResult(
             loss=values[f"evaluation/{language}/loss"],
             accuracy=values[f"evaluation/{language}/accuracy"],
@@ -83,12 +85,26 @@ def _own_metrics(language: str, values: Mapping[str, float]) -> dict[str, float]
     return {own: values[name] for name, own in names.items() if own not in ("loss", "accuracy")}
 
 
-def unigram_baseline(training: Iterable[Batch], held_out: Iterable[Batch], vocabulary_size: int) -> UnigramBaseline:
-    """Returns the scores of the frequencies of the targets of `training` on those of `held_out`."""
-    counts = np.ones(vocabulary_size)
+def _possible_targets(task: str) -> np.ndarray:
+    """Returns bool [ids]: what a task may have to predict: its labels, or any text."""
+    vocabulary, step = current_vocabulary(), labelling(seqio.TaskRegistry.get(task))
+    ids = np.arange(vocabulary.size)
+    return (
+        ids < vocabulary.text_size if step is None else np.isin(ids, [*own_labels(vocabulary, step.label_set).values()])
+    )
+
+
+def unigram_baseline(training: Iterable[Batch], held_out: Iterable[Batch], possible: np.ndarray) -> UnigramBaseline:
+    """Returns what the frequencies of the targets of `training` score on those of `held_out`.
+
+    Args:
+        training, held_out: batches.
+        possible: bool [ids]: which ids can be a target.
+    """
+    counts = possible.astype(np.float64)
     for batch in training:
-        counts += np.bincount(_targets(batch), minlength=vocabulary_size)
-    losses = np.log(counts.sum()) - np.log(counts)
+        counts += np.bincount(_targets(batch), minlength=len(possible))
+    losses = np.log(counts.sum()) - np.log(np.maximum(counts, np.finfo(np.float64).tiny))
     answer = int(np.argmax(counts))
     hits = loss = predictions = 0.0
     for batch in held_out:

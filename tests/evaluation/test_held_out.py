@@ -37,7 +37,7 @@ def test_the_unigram_baseline_is_what_counting_gives(seed: int) -> None:
     training = [masked_text(generator) for _ in range(60)]
     held_out = [masked_text(generator) for _ in range(20)]
     size = FIRST_TEXT_ID + TEXT_TOKENS + 5
-    baseline = unigram_baseline([packed(training[:30]), packed(training[30:])], [packed(held_out)], size)
+    baseline = unigram_baseline([packed(training[:30]), packed(training[30:])], [packed(held_out)], np.ones(size, bool))
 
     counts = collections.Counter(int(t) for _, _, targets in training for t in targets if t)
     total = sum(counts.values()) + size
@@ -45,3 +45,10 @@ def test_the_unigram_baseline_is_what_counting_gives(seed: int) -> None:
     best = counts.most_common(1)[0][0]
     assert baseline.accuracy == pytest.approx(np.mean([answer == best for answer in answers]))
     assert baseline.loss == pytest.approx(np.mean([-math.log((counts[answer] + 1) / total) for answer in answers]))
+
+
+def test_only_possible_targets_are_counted_once_more_than_seen() -> None:
+    rows = {"targets": np.array([[3, 3, 4, 0]]), "loss_weights": np.array([[1, 1, 1, 0]])}
+    baseline = unigram_baseline([rows], [rows], np.isin(np.arange(9), [3, 4, 5]))
+    assert baseline.accuracy == pytest.approx(2 / 3)
+    assert baseline.loss == pytest.approx(-(2 * math.log(3 / 6) + math.log(2 / 6)) / 3)
