@@ -28,6 +28,11 @@ class CorpusDataSource(seqio.TextLineDataSource):
         super().__init__(split_to_filepattern=dict.fromkeys(SPLITS, ""))
         self.corpus, self.language = corpus, language
 
+    @property
+    def identity(self) -> str:
+        """The corpus with the fingerprint of its input."""
+        return self.corpus().directory.name
+
     def list_shards(self, split: str) -> Sequence[str]:
         return [str(path) for path in self.corpus().files(self.language, split)]
 

@@ -21,15 +21,25 @@ from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocab
 _WIDTH = 110
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _DEFAULT_LENGTH = 128
+_MEMBERS_LISTED = 4
 
 
 def list_tasks(containing: str = "") -> str:
-    """Returns the registered mixtures with their tasks, then the tasks, whose names contain a text. Reads no data."""
+    """Returns the registered mixtures, then the tasks, whose names contain a text. Reads no data.
+
+    Without a text, tasks that are in a mixture are counted with it and not listed.
+    """
+    mixtures = {name: [task.name for task in find_tasks(name)] for name in sorted(seqio.MixtureRegistry.names())}
     lines = ["mixtures"]
-    for name in sorted(seqio.MixtureRegistry.names()):
+    for name, members in mixtures.items():
         if containing in name:
-            lines.append(f"  {name}: {', '.join(task.name for task in find_tasks(name))}")
-    lines += ["tasks", *(f"  {name}" for name in sorted(seqio.TaskRegistry.names()) if containing in name)]
+            more = f", ... ({len(members)} tasks)" if len(members) > _MEMBERS_LISTED else ""
+            lines.append(f"  {name}: {', '.join(members[:_MEMBERS_LISTED])}{more}")
+    tasks = {name for name in seqio.TaskRegistry.names() if containing in name}
+    listed = tasks if containing else tasks.difference(*mixtures.values())
+    lines += ["tasks", *(f"  {name}" for name in sorted(listed))]
+    if len(listed) < len(tasks):
+        lines.append(f"  {len(tasks) - len(listed)} more are in mixtures; m5jax tasks list TEXT names those with it")
     return "\n".join(line for text in lines for line in textwrap.wrap(text, _WIDTH, subsequent_indent="      "))
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.masking_policy import MaskingPolicy
@@ -162,8 +161,8 @@ def training_batches(
     settings |= {
         "records": counts,
         "rates": rates,
-        # Named by the fingerprint of their input: a position means nothing in other records.
-        "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
+        # By version, or the fingerprint of their input: a position means nothing in other records.
+        "corpora": [task.source.identity for task in tasks if hasattr(task.source, "identity")],
         "batch_size": batch_size,
         "shard": [shard_index, shard_count],
     }

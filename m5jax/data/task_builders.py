@@ -70,6 +70,11 @@ PRODUCT_PAIRS: Mapping[str, MakePair] = MappingProxyType(
 )
 
 
+def task_name(name: str, language: str, objective: str) -> str:
+    """Returns the name of the task of a language: letters, digits and underscores."""
+    return f"{name}_{language.replace('-', '_').lower()}_{objective}"
+
+
 def add_task(
     name: str,
     corpus: Callable[[], Corpus],
@@ -136,7 +141,7 @@ def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequen
     """
     corpus = functools.cache(corpus)
     for objective in (*ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS):
-        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        tasks = {language: task_name(name, language, objective) for language in languages}
         for language, task in tasks.items():
             if objective in PRODUCT_PAIRS:
                 add_pair_task(task, corpus, language, PRODUCT_PAIRS[objective])
@@ -159,7 +164,7 @@ def add_language_tasks(
     """
     corpus = functools.cache(corpus)
     for objective, steps in objectives.items():
-        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        tasks = {language: task_name(name, language, objective) for language in languages}
         for language, task in tasks.items():
             add_task(task, corpus, language, steps)
         add_mixture(f"{name}_{objective}", list(tasks.values()))
