@@ -21,10 +21,12 @@ from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
     check_run_directory,
+    keep_attributes,
     keep_vocabulary,
     locked,
     write_config,
 )
+from m5jax.data.embedding_format import embedding_format
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.pipeline import Batch, BatchIterator, evaluation_tasks
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
@@ -76,6 +78,7 @@ def train_run(run: Run) -> str:
     write_config(run.directory, config)
     with locked(run.directory):
         keep_vocabulary(run.directory, vocabulary)
+        keep_attributes(run.directory, embedding_format(run.data.mixture))
         summary = _begin_summary(run, model, mesh)
         write_summary(run.directory, summary)
         training = Training(

@@ -10,7 +10,7 @@ from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
 from m5jax.data.product_pairs import MakePair
 from m5jax.data.records import ProductRecord
-from m5jax.data.serialize import join_parts, product_parts, serialize_line
+from m5jax.data.serialize import serialize_line
 from m5jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -50,10 +50,7 @@ def serialize_records(
     def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
         if kind == "text" or attributes == SEPARATORS:
             return [[serialize_line(kind, line) for line in lines]]
-        records = map(ProductRecord.from_json, lines)
-        return [
-            [join_parts(product_parts(record, attributes.parts(record.attributes, generator))) for record in records]
-        ]
+        return [[attributes.text(ProductRecord.from_json(line), generator) for line in lines]]
 
     return _from_lines(dataset, serialize, ("inputs",))
 

@@ -53,6 +53,7 @@ ATTRIBUTE_FORMATS: Mapping[str, AttributeFormat] = MappingProxyType(
         "plain_mlm": AttributeFormat("plain"),
         "names_mlm": AttributeFormat("names"),
         "shuffled_mlm": AttributeFormat(shuffled=True, dropout=0.1),
+        "typed_mlm": AttributeFormat("typed"),
     }
 )
 VALUE_MASKINGS: Mapping[str, MaskingPolicy] = MappingProxyType(
@@ -90,7 +91,8 @@ def add_task(
         language: the one to read.
         objective: SeqIO preprocessors from `inputs`, token ids without end token, to `inputs` and `targets`; one of
             `OBJECTIVES` or your own.
-        attributes: how products' attributes are written. `m5jax embed` writes them in the default format.
+        attributes: how products' attributes are written. A run keeps the format that most of its tasks have for
+            `m5jax embed`.
 
     Raises:
         UserError: the name is taken.
