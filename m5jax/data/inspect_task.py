@@ -14,8 +14,9 @@ import tensorflow as tf
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.mixing import Proportional
-from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
+from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree, record_count, unit_count
 from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
+from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
@@ -44,7 +45,12 @@ def list_tasks(containing: str = "") -> str:
 
 
 def show_task(
-    name: str, examples: int = 2, seed: int = 0, length: int = _DEFAULT_LENGTH, vocabulary: str | Path = ""
+    name: str,
+    examples: int = 2,
+    seed: int = 0,
+    length: int = _DEFAULT_LENGTH,
+    vocabulary: str | Path = "",
+    unit: str = "examples",
 ) -> str:
     """Returns the first training examples of a task after each step, with the rates of a mixture before them and the
     first packed row of a masked-LM task after them.
@@ -55,6 +61,7 @@ def show_task(
         seed: of the masks.
         length: tokens of the inputs; targets that are written have half as many more.
         vocabulary: path of the vocabulary, which becomes this process's own; empty: the default one of `name`.
+        unit: that a mixture without weights is sampled by; the rates follow from the counts shown with them.
 
     Raises:
         UserError: an unknown name, a task without data, or no vocabulary.
@@ -66,7 +73,7 @@ def show_task(
     set_current_vocabulary(vocabulary or default_vocabulary(name))
     sections = []
     if name in seqio.MixtureRegistry.names():
-        sections.append(_rates(name, tasks))
+        sections.append(_rates(name, tasks, Proportional(unit=unit)))
     sections.append(f"Task {tasks[0].name}, training split, inputs of {length} tokens")
     steps = _steps(tasks[0], lengths, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
@@ -84,16 +91,20 @@ def show_task(
     return "\n\n".join(sections)
 
 
-def _rates(name: str, tasks: list[seqio.Task]) -> str:
-    rates = mixture_rates(name)
-    lines = [f"Mixture {name}; where no weights are fixed: {Proportional()}"]
-    tree = mixture_tree(name)
+def _rates(name: str, tasks: list[seqio.Task], rule: Proportional) -> str:
+    rates = mixture_rates(name, rule)
+    lines = [f"Mixture {name}; where no weights are fixed: {rule}"]
+    tree = mixture_tree(name, rule)
     if len(tree) > len(tasks):
         lines += [f"  {line}" for line in tree] + ["together:"]
-    lines += [
-        f"  {task.name:<40} {task.num_input_examples('train'):>12,} records  p = {rates[task.name]:.4f}"
-        for task in tasks
-    ]
+    for task in tasks:
+        records = record_count(task, "train")
+        counted = f"{records:>12,} records"
+        if rule.unit != "examples":
+            counted += f"  {unit_count(task, 'train', rule.unit):>16,} {rule.unit}"
+        if rule.unit == "tokens" and (error := count_tokens(task, "train", records).relative_error):
+            counted += f" (estimated, standard error {error:.1%})"
+        lines.append(f"  {task.name:<40} {counted}  p = {rates[task.name]:.4f}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,6 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 """
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from m5jax.data.described import described
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.masking_policy import MaskingPolicy
@@ -182,7 +182,7 @@ def definition(
     """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
     tasks = _with_masking(find_tasks(name), masking)
     return {
-        "tasks": {task.name: [_described(step) for step in task.preprocessors] for task in tasks},
+        "tasks": {task.name: [described(step) for step in task.preprocessors] for task in tasks},
         "mixing": str(mixing or Proportional()),
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
@@ -190,16 +190,6 @@ def definition(
         "targets_length": targets_length,
         "seed": seed,
     }
-
-
-def _described(step: Any) -> str:
-    """Returns the name of a preprocessor with its settings; the records it reads are not among them."""
-    if isinstance(step, functools.partial):
-        settings = [f"{name}={_described(value)}" for name, value in step.keywords.items() if name != "corpus"]
-        return f"{_described(step.func)}({', '.join(settings)})"
-    if dataclasses.is_dataclass(step) or isinstance(step, (bool, int, float, str)):
-        return repr(step)
-    return getattr(step, "__name__", type(step).__name__)
 
 
 def evaluation_batches(
