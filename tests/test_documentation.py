@@ -117,7 +117,7 @@ def test_commands_by_hand(workshop):
     assert "cosine" in run(search, directory)
     assert "embedded_catalog_mlm" in run(listing, directory)
     assert "<mask>" in run(show, directory)
-    written = "checkpoints config.gin vocabulary metrics.jsonl tensorboard summary.json report.html"
+    written = "checkpoints config.gin vocabulary attributes.json metrics.jsonl tensorboard summary.json report.html"
     for name in written.split():
         assert (directory / "runs" / "a" / name).exists(), name
 
