@@ -1,5 +1,9 @@
 """The SeqIO tasks that come with m5jax; importing this package registers them. It reads no data.
 
+    embedded_catalog_    6,000 products in English, German and Arabic, made by m5jax itself
+    text_, multilingual_text_, debian_catalogue_, products_    files in the folder M5JAX_DATA (real_text)
+    c4_, mc4_, wikipedia_    text of the web, prepared by TensorFlow Datasets in the folder TFDS_DATA_DIR (web_text)
+
 A run names its task modules in gin (`TASK_MODULES = ("tasks", "my_tasks")`), so a module of your own is their equal.
 Ten lines make a catalog file trainable, here with columns that have other names than ours:
 
@@ -29,6 +33,6 @@ registers `my_catalog_en_mlm`, `my_catalog_de_mlm` and the mixture `my_catalog_m
     add_language_tasks("glue_sentences", glue_sentences, languages=("en",))
 """
 
-from tasks import embedded_catalog, esci, massive, product_matching, real_labels, real_text
+from tasks import embedded_catalog, esci, massive, product_matching, real_labels, real_text, web_text
 
-__all__ = ["embedded_catalog", "esci", "massive", "product_matching", "real_labels", "real_text"]
+__all__ = ["embedded_catalog", "esci", "massive", "product_matching", "real_labels", "real_text", "web_text"]

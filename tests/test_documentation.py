@@ -85,9 +85,26 @@ def test_the_page_of_tasks(workshop):
     code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     (workshop / "shop_tasks.py").write_text(code, encoding="utf-8")
     listed = run("PYTHONPATH=. m5jax tasks list shop_ --task_module=shop_tasks", workshop)
-    labelled = ("shop_en_duplicates_text", "shop_en_colored")
-    for name in ("shop_de_ul2", "shop_value_mlm", "shop_en_half", "shop_en_brand", *labelled, "shop_all"):
+    for name in (
+        "shop_de_ul2",
+        "shop_value_mlm",
+        "shop_en_half",
+        "shop_en_brand",
+        "shop_en_duplicates_text",
+        "shop_en_colored",
+        "shop_all",
+        "shop_dialects_bar_mlm",
+        "shop_reviews_ul2",
+    ):
         assert name in listed
+    (workshop / "reviews" / "en" / "train").mkdir(parents=True)
+    (workshop / "reviews" / "en" / "train" / "0.jsonl").write_text('{"review_body": "good"}\n' * 9, encoding="utf-8")
+    code = "import shop_tasks; print(shop_tasks.reviews().count('en', 'train'))"
+    environment = {**os.environ, "M5JAX_CACHE": str(workshop / "cache"), "PYTHONPATH": f"{REPOSITORY}{os.pathsep}."}
+    counted = subprocess.run(
+        [sys.executable, "-c", code], cwd=workshop, env=environment, capture_output=True, text=True
+    )
+    assert counted.stdout.strip() == "9", counted.stderr
 
 
 def test_commands_by_hand(workshop):
@@ -102,7 +119,7 @@ def test_commands_by_hand(workshop):
     assert "cosine" in run(search, directory)
     assert "embedded_catalog_mlm" in run(listing, directory)
     assert "<mask>" in run(show, directory)
-    written = "checkpoints config.gin vocabulary metrics.jsonl tensorboard summary.json report.html"
+    written = "checkpoints config.gin vocabulary attributes.json metrics.jsonl tensorboard summary.json report.html"
     for name in written.split():
         assert (directory / "runs" / "a" / name).exists(), name
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from m5jax.cli.main import main
-from m5jax.configuration.load import load_run_directory
+from m5jax.configuration.load import load_embedder, load_run_directory
 from m5jax.data.pipeline import BatchIterator
 from m5jax.models import FunctionalModel
 from m5jax.training.checkpoints import Checkpoints
@@ -206,3 +206,10 @@ def test_help_of_every_command_says_how(capsys):
             main([command, "--help"])
         assert stop.value.code == 0
         assert f"  m5jax {command}" in capsys.readouterr().out
+
+
+def test_a_run_keeps_how_it_read_attributes_for_embedding(tmp_path):
+    assert train(tmp_path / "typed", 2, "--gin.MIXTURE='embedded_catalog_typed_mlm'") == 0
+    attributes = load_embedder(tmp_path / "typed").attributes
+    assert attributes.style == "typed"
+    assert ("Material", "Leinen") in [(name, value) for name, values in attributes.enumerations for value in values]

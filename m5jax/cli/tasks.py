@@ -9,7 +9,7 @@ DESCRIPTION = """Lists registered tasks and mixtures, or shows decoded examples 
 
   m5jax tasks list
   m5jax tasks list ul2
-  m5jax tasks show embedded_catalog_mlm
+  m5jax tasks show embedded_catalog_mlm --unit=tokens
   m5jax tasks show my_task --task_module=my_tasks --vocabulary=vocabulary.model
 """
 
@@ -30,6 +30,9 @@ def add_parser(subparsers: Any) -> None:
     show_parser.add_argument(
         "--vocabulary", default="", metavar="FILE", help="vocabulary (needed where the task has none of its own)"
     )
+    show_parser.add_argument(
+        "--unit", default="examples", help="that a mixture counts: examples, bytes or tokens (default: %(default)s)"
+    )
     for verb in (list_parser, show_parser):
         verb.add_argument(
             "--task_module",
@@ -49,5 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "list":
         print(inspect_task.list_tasks(arguments.containing))
     else:
-        print(inspect_task.show_task(arguments.name, examples=arguments.examples, vocabulary=arguments.vocabulary))
+        shown = inspect_task.show_task(
+            arguments.name, examples=arguments.examples, vocabulary=arguments.vocabulary, unit=arguments.unit
+        )
+        print(shown)
     return 0

@@ -21,11 +21,13 @@ from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
     check_run_directory,
+    keep_attributes,
     keep_labels,
     keep_vocabulary,
     locked,
     write_config,
 )
+from m5jax.data.embedding_format import embedding_format
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, evaluation_tasks
@@ -76,6 +78,7 @@ def train_run(run: Run) -> str:
     with locked(run.directory):
         keep_vocabulary(run.directory, vocabulary_path(run))
         keep_labels(run.directory, vocabulary.labels)
+        keep_attributes(run.directory, embedding_format(run.data.mixture))
         summary = _begin_summary(run, model, mesh)
         write_summary(run.directory, summary)
         training = Training(

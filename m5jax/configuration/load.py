@@ -10,7 +10,7 @@ import gin
 
 from m5jax.configuration.gin_files import parse_gin
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY, read_attributes
 from m5jax.data.load_tensorflow import load_tensorflow
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
@@ -67,4 +67,4 @@ def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
         _, parameters = checkpoints.restore_parameters(
             tree_shapes(mesh, model.abstract_parameters, model.logical_axes), step
         )
-    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh)
+    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh, read_attributes(run_dir))

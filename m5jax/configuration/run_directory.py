@@ -1,5 +1,6 @@
 """The run directory: made or resumed only with the config it was begun with."""
 
+import dataclasses
 import fcntl
 import json
 import shutil
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings
+from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
 
 CONFIG = "config.gin"
+ATTRIBUTES = "attributes.json"
 VOCABULARY = "vocabulary/sentencepiece.model"
 LABELS = "vocabulary/labels.json"
 # What may differ when a run is resumed: how long, how often and where it runs, not what it computes.
@@ -97,13 +100,37 @@ def kept_labels(directory: Path) -> tuple[str, ...] | None:
 
 def keep_labels(directory: Path, labels: Sequence[str]) -> None:
     """Writes the labels that the run predicts, in the order of their ids; raises UserError where that fails."""
-    path = directory / LABELS
+    _write_whole(directory / LABELS, json.dumps(labels, ensure_ascii=False, indent=0) + "\n")
+
+
+def keep_attributes(directory: Path, attributes: AttributeFormat) -> None:
+    """Writes the format of products in embeddings unless it is there; raises UserError where that fails."""
+    path = directory / ATTRIBUTES
+    if not path.exists():
+        _write_whole(path, json.dumps(dataclasses.asdict(attributes), ensure_ascii=False) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
     try:
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(labels, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_attributes(directory: Path) -> AttributeFormat:
+    """Returns the kept format, the default one for a run without; raises UserError where it cannot be read."""
+    path = directory / ATTRIBUTES
+    if not path.is_file():
+        return SEPARATORS
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["names"] = tuple(values["names"])
+        values["enumerations"] = tuple((name, tuple(spellings)) for name, spellings in values["enumerations"])
+        return AttributeFormat(**values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is no format of attributes ({error}); a run writes it at its start") from error
 
 
 def _changes(path: Path, config: str) -> list[str]:

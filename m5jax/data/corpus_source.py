@@ -10,7 +10,7 @@ from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
 from m5jax.data.product_pairs import MakePair
 from m5jax.data.records import RECORDS, ProductRecord
-from m5jax.data.serialize import join_parts, product_parts, serialize_line
+from m5jax.data.serialize import serialize_line
 
 SPLITS = ("train", "validation", "test")
 # Python is entered once for so many lines.
@@ -26,6 +26,11 @@ class CorpusDataSource(seqio.TextLineDataSource):
     def __init__(self, corpus: Callable[[], Corpus], language: str) -> None:
         super().__init__(split_to_filepattern=dict.fromkeys(SPLITS, ""))
         self.corpus, self.language = corpus, language
+
+    @property
+    def identity(self) -> str:
+        """The corpus with the fingerprint of its input."""
+        return self.corpus().directory.name
 
     def list_shards(self, split: str) -> Sequence[str]:
         return [str(path) for path in self.corpus().files(self.language, split)]
@@ -44,10 +49,7 @@ def serialize_records(
     def serialize(lines: np.ndarray, generator: np.random.Generator) -> list[list[str]]:
         if kind != "product" or attributes == SEPARATORS:
             return [[serialize_line(kind, line) for line in lines]]
-        records = map(ProductRecord.from_json, lines)
-        return [
-            [join_parts(product_parts(record, attributes.parts(record.attributes, generator))) for record in records]
-        ]
+        return [[attributes.text(ProductRecord.from_json(line), generator) for line in lines]]
 
     return _from_lines(dataset, serialize, ("inputs",))
 

@@ -15,27 +15,43 @@ from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.labels import mixture_labels
 from m5jax.data.mixing import Proportional
-from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree
+from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree, record_count, unit_count
 from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
+from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
 _WIDTH = 110
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _DEFAULT_LENGTH = 128
+_MEMBERS_LISTED = 4
 
 
 def list_tasks(containing: str = "") -> str:
-    """Returns the registered mixtures with their tasks, then the tasks, whose names contain a text. Reads no data."""
+    """Returns the registered mixtures, then the tasks, whose names contain a text. Reads no data.
+
+    Without a text, tasks that are in a mixture are counted with it and not listed.
+    """
+    mixtures = {name: [task.name for task in find_tasks(name)] for name in sorted(seqio.MixtureRegistry.names())}
     lines = ["mixtures"]
-    for name in sorted(seqio.MixtureRegistry.names()):
+    for name, members in mixtures.items():
         if containing in name:
-            lines.append(f"  {name}: {', '.join(task.name for task in find_tasks(name))}")
-    lines += ["tasks", *(f"  {name}" for name in sorted(seqio.TaskRegistry.names()) if containing in name)]
+            more = f", ... ({len(members)} tasks)" if len(members) > _MEMBERS_LISTED else ""
+            lines.append(f"  {name}: {', '.join(members[:_MEMBERS_LISTED])}{more}")
+    tasks = {name for name in seqio.TaskRegistry.names() if containing in name}
+    listed = tasks if containing else tasks.difference(*mixtures.values())
+    lines += ["tasks", *(f"  {name}" for name in sorted(listed))]
+    if len(listed) < len(tasks):
+        lines.append(f"  {len(tasks) - len(listed)} more are in mixtures; m5jax tasks list TEXT names those with it")
     return "\n".join(line for text in lines for line in textwrap.wrap(text, _WIDTH, subsequent_indent="      "))
 
 
 def show_task(
-    name: str, examples: int = 2, seed: int = 0, length: int = _DEFAULT_LENGTH, vocabulary: str | Path = ""
+    name: str,
+    examples: int = 2,
+    seed: int = 0,
+    length: int = _DEFAULT_LENGTH,
+    vocabulary: str | Path = "",
+    unit: str = "examples",
 ) -> str:
     """Returns the first training examples of a task after each step, with the rates of a mixture before them and the
     first packed row of a masked-LM task after them.
@@ -46,6 +62,7 @@ def show_task(
         seed: of the masks.
         length: tokens of the inputs; targets that are written have half as many more.
         vocabulary: path of the vocabulary, which becomes this process's own; empty: the default one of `name`.
+        unit: that a mixture without weights is sampled by; the rates follow from the counts shown with them.
 
     Raises:
         UserError: an unknown name, a task without data, or no vocabulary.
@@ -57,7 +74,7 @@ def show_task(
     set_current_vocabulary(vocabulary or default_vocabulary(name), mixture_labels(name))
     sections = []
     if name in seqio.MixtureRegistry.names():
-        sections.append(_rates(name, tasks))
+        sections.append(_rates(name, tasks, Proportional(unit=unit)))
     sections.append(f"Task {tasks[0].name}, training split, inputs of {length} tokens")
     steps = _steps(tasks[0], lengths, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
@@ -75,16 +92,20 @@ def show_task(
     return "\n\n".join(sections)
 
 
-def _rates(name: str, tasks: list[seqio.Task]) -> str:
-    rates = mixture_rates(name)
-    lines = [f"Mixture {name}; where no weights are fixed: {Proportional()}"]
-    tree = mixture_tree(name)
+def _rates(name: str, tasks: list[seqio.Task], rule: Proportional) -> str:
+    rates = mixture_rates(name, rule)
+    lines = [f"Mixture {name}; where no weights are fixed: {rule}"]
+    tree = mixture_tree(name, rule)
     if len(tree) > len(tasks):
         lines += [f"  {line}" for line in tree] + ["together:"]
-    lines += [
-        f"  {task.name:<40} {task.num_input_examples('train'):>12,} records  p = {rates[task.name]:.4f}"
-        for task in tasks
-    ]
+    for task in tasks:
+        records = record_count(task, "train")
+        counted = f"{records:>12,} records"
+        if rule.unit != "examples":
+            counted += f"  {unit_count(task, 'train', rule.unit):>16,} {rule.unit}"
+        if rule.unit == "tokens" and (error := count_tokens(task, "train", records).relative_error):
+            counted += f" (estimated, standard error {error:.1%})"
+        lines.append(f"  {task.name:<40} {counted}  p = {rates[task.name]:.4f}")
     return "\n".join(lines)
 
 

@@ -29,6 +29,8 @@ class DatasetIterator(Iterator[Any]):
 
 def _destroy(iterator: Any) -> None:
     area = f"m5jax_iterator_{next(_areas)}"
-    tf.raw_ops.Stage(values=[iterator._iterator_resource], shared_name=area)
-    iterator._iterator_resource = None
-    tf.raw_ops.StageClear(dtypes=[tf.resource], shared_name=area)
+    # A collection of garbage may come while the graph of another dataset is built: these operations are not part of it.
+    with tf.init_scope():
+        tf.raw_ops.Stage(values=[iterator._iterator_resource], shared_name=area)
+        iterator._iterator_resource = None
+        tf.raw_ops.StageClear(dtypes=[tf.resource], shared_name=area)

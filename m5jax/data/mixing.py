@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from m5jax.errors import UserError, unknown_name
 
 DEFAULT_ALPHA = 0.5
-UNITS = ("examples", "bytes")
+UNITS = ("examples", "bytes", "tokens")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Proportional:
     Attributes:
         alpha: exponent, 0 to 1.
         cap: the most that a member counts for; 0: no limit.
-        unit: what n_i counts: "examples", or UTF-8 "bytes" of the records.
+        unit: what n_i counts: "examples", UTF-8 "bytes" of the records, or "tokens" of the run's vocabulary.
     """
 
     alpha: float = DEFAULT_ALPHA
@@ -55,7 +55,7 @@ class UniMax:
     Attributes:
         budget: of the whole training, in the unit.
         max_epochs: the most often that a member's data is repeated.
-        unit: "examples", or UTF-8 "bytes" of the records.
+        unit: "examples", UTF-8 "bytes" of the records, or "tokens" of the run's vocabulary.
     """
 
     budget: int

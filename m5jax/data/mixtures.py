@@ -7,6 +7,7 @@ import seqio
 
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.mixing import MixingRule, Proportional, normalized
+from m5jax.data.token_counts import count_tokens
 from m5jax.errors import UserError, unknown_name
 
 
@@ -116,6 +117,18 @@ def record_count(task: seqio.Task, split: str) -> int:
     return count
 
 
+def unit_count(task: seqio.Task, split: str, unit: str) -> int:
+    """Returns how much of a unit of mixing a task's split has; raises UserError as `record_count`, `count_tokens`."""
+    count = record_count(task, split)
+    if unit == "examples":
+        return count
+    if unit == "tokens":
+        return count_tokens(task, split, count).tokens
+    if not isinstance(task.source, CorpusDataSource):
+        raise UserError(f"task {task.name} reads no corpus, so its bytes are not known; mix by examples")
+    return task.source.corpus().utf8_bytes(task.source.language, split)
+
+
 def _shares(mixture: _Mixture, rule: MixingRule, split: str) -> dict[str, float]:
     """Returns the share of each member of one mixture."""
     if mixture.weights is not None:
@@ -124,13 +137,4 @@ def _shares(mixture: _Mixture, rule: MixingRule, split: str) -> dict[str, float]
 
 
 def _count(name: str, split: str, unit: str) -> int:
-    return sum(_task_count(task, split, unit) for task in find_tasks(name))
-
-
-def _task_count(task: seqio.Task, split: str, unit: str) -> int:
-    count = record_count(task, split)
-    if unit == "examples":
-        return count
-    if not isinstance(task.source, CorpusDataSource):
-        raise UserError(f"task {task.name} reads no corpus, so its bytes are not known; mix by examples")
-    return task.source.corpus().utf8_bytes(task.source.language, split)
+    return sum(unit_count(task, split, unit) for task in find_tasks(name))

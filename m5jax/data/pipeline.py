@@ -5,7 +5,6 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 """
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.corpus_source import CorpusDataSource
+from m5jax.data.described import described
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.labels import labelling
@@ -163,8 +162,8 @@ def training_batches(
     settings |= {
         "records": counts,
         "rates": rates,
-        # Named by the fingerprint of their input: a position means nothing in other records.
-        "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
+        # By version, or the fingerprint of their input: a position means nothing in other records.
+        "corpora": [task.source.identity for task in tasks if hasattr(task.source, "identity")],
         "batch_size": batch_size,
         "shard": [shard_index, shard_count],
     }
@@ -184,7 +183,7 @@ def definition(
     """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
     tasks = _with_masking(find_tasks(name), masking)
     return {
-        "tasks": {task.name: [_described(step) for step in task.preprocessors] for task in tasks},
+        "tasks": {task.name: [described(step) for step in task.preprocessors] for task in tasks},
         "mixing": str(mixing or Proportional()),
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
@@ -192,21 +191,6 @@ def definition(
         "targets_length": targets_length,
         "seed": seed,
     }
-
-
-def _described(step: Any) -> str:
-    """Returns the name of a preprocessor with its settings; the records it reads are not among them."""
-    if isinstance(step, functools.partial):
-        settings = [f"{name}={_described(value)}" for name, value in step.keywords.items() if name != "corpus"]
-        return f"{_described(step.func)}({', '.join(settings)})"
-    if dataclasses.is_dataclass(step):
-        settings = [f"{field.name}={_described(getattr(step, field.name))}" for field in dataclasses.fields(step)]
-        return f"{type(step).__name__}({', '.join(text for text in settings if not text.startswith('corpus='))})"
-    if isinstance(step, tuple):
-        return f"({''.join(f'{_described(item)}, ' for item in step)})"
-    if isinstance(step, (bool, int, float, str, Mapping)):
-        return repr(step)
-    return getattr(step, "__name__", type(step).__name__)
 
 
 def evaluation_batches(

@@ -53,6 +53,7 @@ ATTRIBUTE_FORMATS: Mapping[str, AttributeFormat] = MappingProxyType(
         "plain_mlm": AttributeFormat("plain"),
         "names_mlm": AttributeFormat("names"),
         "shuffled_mlm": AttributeFormat(shuffled=True, dropout=0.1),
+        "typed_mlm": AttributeFormat("typed"),
     }
 )
 VALUE_MASKINGS: Mapping[str, MaskingPolicy] = MappingProxyType(
@@ -67,6 +68,11 @@ PRODUCT_PAIRS: Mapping[str, MakePair] = MappingProxyType(
         "title_from_attributes": title_from_attributes,
     }
 )
+
+
+def task_name(name: str, language: str, objective: str) -> str:
+    """Returns the name of the task of a language: letters, digits and underscores."""
+    return f"{name}_{language.replace('-', '_').lower()}_{objective}"
 
 
 def add_task(
@@ -84,7 +90,8 @@ def add_task(
         language: the one to read.
         objective: SeqIO preprocessors from `inputs`, token ids without end token, to `inputs` and `targets`; one of
             `OBJECTIVES` or your own.
-        attributes: how products' attributes are written. `m5jax embed` writes them in the default format.
+        attributes: how products' attributes are written. A run keeps the format that most of its tasks have for
+            `m5jax embed`.
 
     Raises:
         UserError: the name is taken.
@@ -151,7 +158,7 @@ def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequen
     """
     corpus = functools.cache(corpus)
     for objective in (*ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS):
-        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        tasks = {language: task_name(name, language, objective) for language in languages}
         for language, task in tasks.items():
             if objective in PRODUCT_PAIRS:
                 add_pair_task(task, corpus, language, PRODUCT_PAIRS[objective])
@@ -174,7 +181,7 @@ def add_language_tasks(
     """
     corpus = functools.cache(corpus)
     for objective, steps in objectives.items():
-        tasks = {language: f"{name}_{language.replace('-', '_')}_{objective}" for language in languages}
+        tasks = {language: task_name(name, language, objective) for language in languages}
         for language, task in tasks.items():
             add_task(task, corpus, language, steps)
         add_mixture(f"{name}_{objective}", list(tasks.values()))

@@ -5,7 +5,7 @@ The ids every vocabulary reserves, in order; everything after them is learned:
     0 <pad>   1 </s>   2 <unk>   3 <mask>                            special
     4..103    <extra_id_0> .. <extra_id_99>                          sentinels of span corruption
     104..113  <title> .. <locale>                                    field tokens of serialized records
-    114..141  <field_0> .. <field_27>                                spare field tokens for a user's own serializer
+    114..141  <field_0> .. <field_27>                                for attribute names; the last four, value types
     142..145  <regular> <sequential> <extreme> <causal>              mode tokens of denoising objectives
     146..401  <0x00> .. <0xFF>                                       bytes, for characters outside the vocabulary
 

@@ -6,15 +6,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from m5jax.data.attributes import AttributeFormat
 from m5jax.data.read_records import read_records
 from m5jax.data.records import ProductRecord, RecordKind, TextRecord
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
-from m5jax.data.serialize import serialize_product, serialize_text
+from m5jax.data.serialize import serialize_text
 from m5jax.errors import UserError
 from m5jax.inference.embedder import Embedder
 from partitioning import check_batch
@@ -71,7 +73,7 @@ def embed_file(
             pq.ParquetWriter(temporary, schema) as writer,
             tqdm(unit=" records", desc="embedding", disable=None) as bar,
         ):
-            records = _records(source, kind, column_mapping or {}, defaults or {}, rejects, seen)
+            records = _records(source, kind, column_mapping or {}, defaults or {}, rejects, seen, embedder.attributes)
             while chunk := list(itertools.islice(records, batch_size * BATCHES_A_CHUNK)):
                 names, languages, titles, texts = zip(*chunk, strict=True)
                 embeddings = embedder.embed(texts, batch_size)
@@ -104,8 +106,10 @@ def _records(
     defaults: Mapping[str, str],
     rejects: RejectLog,
     seen: SeenIds,
+    attributes: AttributeFormat,
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yields name, language, title (a text's beginning) and serialized text of each good record."""
+    unused = np.random.default_rng(0)  # the format of a run is not random
     for location, _, record in read_records(source, kind, column_mapping, defaults, rejects):
         if isinstance(record, ProductRecord):
             first = seen.first_location(f"{record.language}\n{record.id}", location)
@@ -114,6 +118,6 @@ def _records(
                 continue
         rejects.accept()
         if isinstance(record, ProductRecord):
-            yield record.id, record.language, record.title, serialize_product(record)
+            yield record.id, record.language, record.title, attributes.text(record, unused)
         elif isinstance(record, TextRecord):
             yield location, record.language, record.text[:TITLE_CHARACTERS], serialize_text(record)

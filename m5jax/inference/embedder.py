@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
+from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.serialize import neutralize
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.models import FunctionalModel, Parameters
@@ -22,6 +23,7 @@ class Embedder:
     """A model bound to its parameters and vocabulary, on a mesh.
 
     Attributes:
+      attributes: how the products that the model was trained on were written.
       texts_cut: texts so far that were longer than the model takes, and were cut.
     """
 
@@ -29,6 +31,7 @@ class Embedder:
     parameters: Parameters
     vocabulary: Vocabulary
     mesh: Mesh
+    attributes: AttributeFormat = SEPARATORS
     texts_cut: int = 0
 
     def __post_init__(self) -> None:
@@ -48,7 +51,7 @@ class Embedder:
         log2(max_length) programs are compiled.
 
         Args:
-          texts: any number, as `serialize_product` or plain text.
+          texts: any number, as `attributes.text` or `serialize_text` write them.
           batch_size: texts a device call, divisible by the mesh's batch shards.
         """
         sequences = [self._tokens(text) for text in texts]

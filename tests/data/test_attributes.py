@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from m5jax.data.attributes import AttributeFormat, frequent_names
+from m5jax.configuration.run_directory import keep_attributes, read_attributes
+from m5jax.data.attributes import AttributeFormat, frequent_names, frequent_values
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.product_pairs import infill_attributes, title_from_attributes
 from m5jax.data.records import ProductRecord
@@ -71,6 +72,55 @@ def test_names_come_from_the_data_with_a_least_count_and_a_cap(tmp_path: Path) -
     assert AttributeFormat().for_corpus(corpus).names == ()
 
 
+TYPED = [
+    {"weight": "1,5 kg", "color": "Rot", "kabellos": "ja", "code": "007"},
+    {"weight": "1500 g", "color": "rot", "kabellos": "nein"},
+    {"weight": "١٫٥ كجم", "color": "ROT ", "kabellos": "نعم"},
+]
+
+
+def test_typed_values_read_alike_and_show_their_type(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": str(k),
+            "language": "de",
+            "title": "Topf",
+            "attributes": {"color": "Rot" if k % 3 else "rot", "n": str(k)},
+        }
+        for k in range(30)
+    ]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = ingest_corpus("t", {"train": tmp_path / "c.jsonl"}, validation_fraction=0.0, cache_dir=tmp_path / "cache")
+    typed = AttributeFormat("typed").for_corpus(corpus)
+    assert typed.enumerations == (("color", ("Rot",)),)
+    assert (corpus.directory / "attribute_values.json").is_file()
+    assert AttributeFormat("typed", min_count=31).for_corpus(corpus).enumerations == ()
+    generator = np.random.default_rng(0)
+    texts = [
+        join_parts(typed.parts(attributes, generator, locale))
+        for attributes, locale in zip(TYPED, ("de-de", "en-us", "ar"), strict=True)
+    ]
+    start = "<attribute> weight<field_25> 1500 g<attribute> color<field_27> Rot<attribute> kabellos<field_26> "
+    assert texts == [f"{start}true<attribute> code<value> 007", f"{start}false", f"{start}true"]
+    # Kept for embedding, with what was counted.
+    keep_attributes(tmp_path, typed)
+    assert read_attributes(tmp_path) == typed
+    assert read_attributes(tmp_path / "elsewhere") == AttributeFormat()
+    (tmp_path / "attributes.json").write_text('{"style": "typed"}')
+    with pytest.raises(UserError, match="attributes.json is no format of attributes"):
+        read_attributes(tmp_path)
+
+
+def test_an_attribute_of_many_values_is_no_enumeration(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(k), "language": "en", "title": "Mug", "attributes": {"many": f"value {k // 2}", "few": "a"}}
+        for k in range(2_004)
+    ]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = ingest_corpus("m", {"train": tmp_path / "c.jsonl"}, validation_fraction=0.0, cache_dir=tmp_path / "cache")
+    assert frequent_values(corpus, 2) == (("few", ("a",)),)
+
+
 def test_pairs_of_inputs_and_targets() -> None:
     attributes = "<attribute> color<value> red<attribute> volume<value> 3 l<attribute> handle<value> yes"
     assert infill_attributes(RECORD) == ("<title> Mug<bullet> for tea<category> Kitchen", attributes)
@@ -84,7 +134,7 @@ def test_pairs_of_inputs_and_targets() -> None:
     [
         ({"style": "token"}, "unknown style of attributes 'token'"),
         ({"dropout": 1.0}, "dropout = 1.0"),
-        ({"style": "names", "names": tuple(map(str, range(29)))}, "29 attribute names have tokens; there are 28"),
+        ({"style": "names", "names": tuple(map(str, range(25)))}, "25 attribute names have tokens; there are 24"),
     ],
 )
 def test_impossible_formats_are_refused(changes: dict[str, object], message: str) -> None:

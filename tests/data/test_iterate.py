@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -54,3 +55,16 @@ def test_a_process_ends_with_iterators_at_work() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[np.int64(0), np.int64(0), np.int64(0), np.int64(0)]"
+
+
+def test_an_iterator_that_is_collected_while_a_graph_is_built_is_not_part_of_it(tmp_path: Path) -> None:
+    """Garbage is collected at any time; a dataset with its operations could not be saved."""
+    kept = [DatasetIterator(tf.data.Dataset.range(3))]
+
+    def traced(number: tf.Tensor) -> tf.Tensor:
+        kept.clear()
+        return number + 1
+
+    iterator = DatasetIterator(tf.data.Dataset.range(3).map(traced))
+    assert int(next(iterator)) == 1
+    tf.train.Checkpoint(iterator=iterator.checkpointed).write(str(tmp_path / "position"))

@@ -8,14 +8,16 @@ import pytest
 import seqio
 import tensorflow as tf
 
+from m5jax.data.attributes import AttributeFormat
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.corpus_source import serialize_records
+from m5jax.data.embedding_format import embedding_format
 from m5jax.data.inspect_task import list_tasks, show_task
 from m5jax.data.mixtures import add_mixture, find_tasks
 from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import serialize_product
-from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks
+from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks, add_product_tasks
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus
@@ -67,6 +69,23 @@ def test_products_are_serialized_with_their_fields(tmp_path: Path) -> None:
     (example,) = serialize_records(lines, lambda: corpus).as_numpy_iterator()
     record = ProductRecord(id="1", locale="en", language="en", title="Mug", attributes={"color": "red"})
     assert example["inputs"].decode() == serialize_product(record)
+
+
+def test_products_are_embedded_as_most_tasks_of_a_run_read_them(tmp_path: Path) -> None:
+    row = {"id": "1", "language": "en", "title": "Mug", "attributes": {"color": "red"}}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
+
+    def corpus() -> Corpus:
+        return ingest_corpus("p", {"train": tmp_path / "p.jsonl"}, validation_fraction=0.0, cache_dir=tmp_path)
+
+    add_language_tasks("embedded", corpus, languages=("en",))
+    add_product_tasks("embedded", corpus, languages=("en",))
+    assert embedding_format("embedded_mlm") == embedding_format("embedded_category") == AttributeFormat()
+    assert embedding_format("embedded_typed_mlm") == AttributeFormat("typed")
+    assert embedding_format("embedded_shuffled_mlm") == AttributeFormat()
+    add_mixture("embedded_both", ["embedded_mlm", "embedded_typed_mlm"])
+    assert embedding_format("embedded_both") == AttributeFormat()
+    assert embedding_format("embedded_plain_mlm") == AttributeFormat("plain")
 
 
 def test_the_graph_tokenizes_like_the_library(tiny: TinyCorpus) -> None:

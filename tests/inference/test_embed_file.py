@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from m5jax.data.attributes import AttributeFormat
 from m5jax.data.records import parse_record
 from m5jax.data.serialize import serialize_product
 from m5jax.errors import UserError
@@ -28,6 +30,15 @@ def test_a_row_a_record_in_order(tmp_path, embedder):
     assert table["title"].to_pylist() == [row["title"] for row in rows]
     texts = [serialize_product(parse_record(row, "product")) for row in rows]
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), embedder.embed(texts, 64), atol=2e-5)
+
+
+def test_products_are_written_as_the_run_read_them(tmp_path, embedder):
+    rows = write_products(tmp_path / "products.jsonl", attributes={"weight": "1 kg"})
+    typed = dataclasses.replace(embedder, attributes=AttributeFormat("typed"))
+    embed_file(typed, str(tmp_path / "products.jsonl"), tmp_path / "out.parquet", batch_size=8)
+    texts = [f"<title> {row['title']}<attribute> weight<field_25> 1000 g" for row in rows]
+    found = np.stack(pq.read_table(tmp_path / "out.parquet")["embedding"].to_numpy())
+    np.testing.assert_allclose(found, embedder.embed(texts, 64), atol=2e-5)
 
 
 def test_columns_of_another_name_and_constants(tmp_path, embedder):

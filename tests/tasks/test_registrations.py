@@ -12,9 +12,10 @@ def test_all_tasks_are_registered_without_data() -> None:
 
     import tasks
 
-    assert {module.__name__ for module in (tasks.embedded_catalog, tasks.real_text)} == {
+    assert {module.__name__ for module in (tasks.embedded_catalog, tasks.real_text, tasks.web_text)} == {
         "tasks.embedded_catalog",
         "tasks.real_text",
+        "tasks.web_text",
     }
     assert {"embedded_catalog_mlm", "multilingual_text_mlm", "debian_catalogue_mlm", "products_mlm"} <= set(
         seqio.MixtureRegistry.names()
