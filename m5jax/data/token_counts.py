@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import seqio
+import tensorflow as tf
 
 from m5jax.data.cache import cache_directory
 from m5jax.data.corpus_source import CorpusDataSource
@@ -30,6 +31,8 @@ from m5jax.errors import UserError
 SAMPLE = 20_000
 _RECORDS_AT_ONCE = 1_024
 _SEED = 0
+# Nothing is cut or split.
+_ENDLESS = {"inputs": 2**30, "targets": 2**30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +49,8 @@ def count_tokens(task: seqio.Task, split: str, records: int) -> TokenCount:
     Exact for corpora (formats that drop or shuffle attributes: of one pass), else from the first `SAMPLE` records.
 
     Raises:
-        UserError: the task reads a source without an identity, has no tokenizing step, or no vocabulary is set, or the
-            count cannot be written.
+        UserError: the task reads a source without an identity or makes no inputs, no vocabulary is set, or the count
+            cannot be written.
     """
     if not hasattr(task.source, "identity"):
         raise UserError(f"task {task.name} reads no corpus, so its tokens are not known; mix by examples")
@@ -70,12 +73,8 @@ def count_tokens(task: seqio.Task, split: str, records: int) -> TokenCount:
 
 
 def _serializing_steps(task: seqio.Task) -> list[Any]:
-    steps = list(itertools.takewhile(lambda step: not _tokenizes(step), task.preprocessors))
-    if len(steps) == len(task.preprocessors):
-        raise UserError(
-            f"task {task.name} has no step seqio.preprocessors.tokenize, before which its texts are counted"
-        )
-    return steps
+    """Returns the steps before the one that tokenizes; all of a task without one, whose steps give tokens."""
+    return list(itertools.takewhile(lambda step: not _tokenizes(step), task.preprocessors))
 
 
 def _tokenizes(step: Any) -> bool:
@@ -108,7 +107,15 @@ def _lengths(task: seqio.Task, split: str, first: int | None) -> Iterator[list[i
     dataset = dataset if first is None else dataset.take(first)
     with seqio.utils.map_seed_manager(_SEED):
         for step in _serializing_steps(task):
-            dataset = step(dataset)
+            dataset = seqio.utils.add_kwargs_to_transform(
+                step, sequence_length=_ENDLESS, output_features=task.output_features
+            )(dataset)
+    if not isinstance(dataset.element_spec, dict) or "inputs" not in dataset.element_spec:
+        raise UserError(f"task {task.name} makes no inputs to count the tokens of; mix by examples")
+    if dataset.element_spec["inputs"].dtype != tf.string:
+        for batch in DatasetIterator(dataset.ragged_batch(_RECORDS_AT_ONCE)):
+            yield batch["inputs"].row_lengths().numpy().tolist()
+        return
     for batch in DatasetIterator(dataset.batch(_RECORDS_AT_ONCE)):
         columns = [values.numpy() for name, values in batch.items() if name in task.output_features]
         lengths = [map(len, current_vocabulary().encode([text.decode("utf-8") for text in texts])) for texts in columns]

@@ -14,6 +14,7 @@ from m5jax.data.labels import labelling, mixture_labels
 from m5jax.data.mixtures import add_mixture
 from m5jax.data.pipeline import definition, evaluation_batches, training_batches
 from m5jax.data.records import UtteranceRecord
+from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import EOS_ID, Vocabulary, current_vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus
@@ -102,6 +103,15 @@ def test_no_label_is_lost_in_packing_and_long_texts_are_cut(
     assert sum((b["inputs"] == EOS_ID).sum() for b in packed) == len(requests)
     for batch in packed:
         assert np.isin(batch["targets"][batch["loss_weights"] > 0], list(vocabulary.label_ids.values())).all()
+
+
+def test_labelled_tokens_count_for_mixing(vocabulary: Vocabulary, requests: list[dict[str, object]]) -> None:
+    task = seqio.TaskRegistry.get("requests_en_intent_and_slots")
+    made = [
+        intent_and_slots(UtteranceRecord("en", tuple(r["tokens"]), tuple(r["tags"]), r["intent"])) for r in requests
+    ]  # type: ignore[arg-type]
+    tokens = sum(len(vocabulary.encode([labelled.text])[0]) + 1 for labelled in made)
+    assert count_tokens(task, "train", len(requests)).tokens == tokens
 
 
 def test_labels_and_masks_share_rows(tiny_corpus: TinyCorpus, requests: list[dict[str, object]]) -> None:
