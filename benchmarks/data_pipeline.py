@@ -24,23 +24,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import seqio
 import tensorflow as tf
 
-import tasks  # noqa: F401  registers the tasks
 from benchmarks.environment import environment
+from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
+from m5jax.data.labels import mixture_labels
 from m5jax.data.masking_policy import BERT_MASKING
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
-from m5jax.data.pipeline import evaluation_batches, training_batches
-from m5jax.data.task_builders import OBJECTIVES
-from m5jax.data.vocabulary import set_current_vocabulary, train_vocabulary
+from m5jax.data.pipeline import evaluation_batches, targets_are_aligned, training_batches
+from m5jax.data.vocabulary import set_current_vocabulary
 
 LENGTHS = (128, 512)
 BATCH_SIZE = 32
 STAGES = ("read", "serialize", "tokenize", "end of sequence", "split", "mask", "pack")
-REAL_TEXT_VOCABULARY_SIZE = 16_000
-REAL_TEXT_VOCABULARY_TEXTS = 6_000
 # A stage's cost is a difference of two times; below this share of the whole it says nothing.
 NOISE = 0.02
 
@@ -113,7 +111,9 @@ def time_stages(task: seqio.Task, length: int, records: int, repetitions: int, s
 
 def time_training(name: str, length: int, batches: int, seed: int) -> StageSpeed:
     """Returns the speed of `training_batches`, shuffled and mixed, in processor time of all threads."""
-    iterator = training_batches(name, length=length, targets_length=length // 2, batch_size=BATCH_SIZE, seed=seed)
+    written = not all(map(targets_are_aligned, find_tasks(name)))
+    shape = {"length": length, "targets_length": length // 2 if written else 0}
+    iterator = training_batches(name, **shape, batch_size=BATCH_SIZE, seed=seed)
     next(iterator)
     started = time.process_time()
     tokens = sum(int((next(iterator)["segment_ids"] > 0).sum()) for _ in range(batches))
@@ -143,25 +143,9 @@ def measure_packing(name: str, length: int, examples: int | None) -> PackingFill
     )
 
 
-def real_text_vocabulary(name: str, seed: int) -> Path:
-    """Returns a vocabulary for a mixture of corpora, trained on a sample of each by the first call."""
-    sources = {task.source.language: task.source for task in find_tasks(name)}
-    directory = next(iter(sources.values())).corpus().directory.parent
-    path = directory / f"benchmark_{name}_{REAL_TEXT_VOCABULARY_SIZE}_{seed}.model"
-    if not path.is_file():
-        train_vocabulary(
-            {language: source.corpus().texts(language, "train") for language, source in sources.items()},
-            {language: source.num_input_examples("train") for language, source in sources.items()},
-            size=REAL_TEXT_VOCABULARY_SIZE,
-            output=path,
-            max_sentences=REAL_TEXT_VOCABULARY_TEXTS,
-            seed=seed,
-        )
-    return path
-
-
-def measure(name: str, arguments: argparse.Namespace) -> tuple[list[StageSpeed], list[PackingFill]]:
-    """Measures every task of a mixture at every length, and prints each table as it comes."""
+def measure(name: str, vocabulary: Path, arguments: argparse.Namespace) -> tuple[list[StageSpeed], list[PackingFill]]:
+    """Measures the stages of each task of a masked-LM mixture, and training batches of every family, at each length."""
+    set_current_vocabulary(vocabulary)
     speeds: list[StageSpeed] = []
     fills: list[PackingFill] = []
     for length in LENGTHS:
@@ -169,9 +153,10 @@ def measure(name: str, arguments: argparse.Namespace) -> tuple[list[StageSpeed],
             assert isinstance(task.source, CorpusDataSource)
             speeds += time_stages(task, length, arguments.records, arguments.repetitions, arguments.seed)
             fills.append(measure_packing(task.name, length, arguments.packed_examples))
-        for objective in OBJECTIVES:
-            other = name.removesuffix("_mlm") + f"_{objective}"
-            speeds.append(time_training(other, length, arguments.batches, arguments.seed))
+        for family in EMBEDDED if name in EMBEDDED else REAL:
+            set_current_vocabulary(vocabulary, mixture_labels(family))
+            speeds.append(time_training(family, length, arguments.batches, arguments.seed))
+        set_current_vocabulary(vocabulary)
     return speeds, fills
 
 
@@ -218,8 +203,7 @@ def main() -> None:
     speeds: list[StageSpeed] = []
     fills: list[PackingFill] = []
     for name, vocabulary in vocabularies.items():
-        set_current_vocabulary(vocabulary())
-        new_speeds, new_fills = measure(name, arguments)
+        new_speeds, new_fills = measure(name, vocabulary(), arguments)
         print_tables(new_speeds, new_fills)
         speeds += new_speeds
         fills += new_fills

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import tasks  # noqa: F401  registers the tasks
-from benchmarks.data_pipeline import real_text_vocabulary
 from benchmarks.environment import environment
+from benchmarks.mixtures import real_text_vocabulary
 from m5jax.data.mixing import MixingRule, Proportional, UniMax
 from m5jax.data.mixtures import add_mixture, find_tasks, mixture_rates
 from m5jax.data.pipeline import training_batches

@@ -22,36 +22,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.data_pipeline import real_text_vocabulary
 from benchmarks.environment import environment
-from m5jax.data.labelled_tasks import FAMILIES
+from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import targets_are_aligned
-from m5jax.data.task_builders import ATTRIBUTE_FORMATS, OBJECTIVES, PRODUCT_PAIRS, VALUE_MASKINGS
 from m5jax.evaluation.tables import format_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULT = REPOSITORY / "benchmarks" / "results" / "task_families.json"
 QUICKSTART = "gin_configs/experiments/quickstart.gin"
 LENGTH, TARGETS_LENGTH = 128, 48
-EMBEDDED = [
-    *(f"embedded_catalog_{name}" for name in (*OBJECTIVES, *ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS)),
-    *(f"embedded_catalog_{family}{form}" for family in FAMILIES for form in ("", "_text")),
-    "embedded_catalog_multitask",
-]
-REAL = [
-    *(f"multilingual_text_{name}" for name in OBJECTIVES),
-    *(f"products_{name}" for name in (*ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS, "attribute_spans")),
-    "debian_catalogue_mlm",
-    "debian_catalogue_product_type",
-    "oa_mine_attribute_spans",
-    "abt_buy_duplicates",
-    "wdc_computers_duplicates",
-    "home_depot_relevance",
-    "open_bandit_men_random_clicks",
-    "snips_intent_and_slots",
-    "xsid_intent_and_slots",
-]
 
 
 def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> dict[str, Any]:
