@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
-import seqio
 from jax.sharding import Mesh
 
 from m5jax.data.labels import labelling, own_labels
+from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import Batch, evaluation_batches
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.evaluation.tables import LanguageResult
@@ -87,7 +87,7 @@ def _own_metrics(language: str, values: Mapping[str, float]) -> dict[str, float]
 
 def _possible_targets(task: str) -> np.ndarray:
     """Returns bool [ids]: what a task may have to predict: its labels, or any text."""
-    vocabulary, step = current_vocabulary(), labelling(seqio.TaskRegistry.get(task))
+    vocabulary, step = current_vocabulary(), labelling(find_tasks(task)[0])
     ids = np.arange(vocabulary.size)
     return (
         ids < vocabulary.text_size if step is None else np.isin(ids, [*own_labels(vocabulary, step.label_set).values()])

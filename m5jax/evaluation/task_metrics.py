@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import seqio
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from m5jax.data.labels import labelling, own_labels
+from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import Batch
 from m5jax.data.vocabulary import Vocabulary, current_vocabulary
 from m5jax.models import FunctionalModel, Parameters
@@ -40,8 +40,8 @@ def make_task_metrics(
       tasks: registered task by name.
       held_out: this process's batches by name, equally many in each process.
     """
-    measured = {name: seqio.TaskRegistry.get(task) for name, task in tasks.items()}
-    measured = {name: task for name, task in measured.items() if task.metric_fns}
+    registered = {name: find_tasks(task)[0] for name, task in tasks.items()}
+    measured = {name: task for name, task in registered.items() if task.metric_fns}
     answer = jax.jit(
         lambda parameters, batch, allowed, positive: _answer(model.bind(parameters), batch, allowed, positive),
         in_shardings=(
@@ -83,7 +83,7 @@ def _answer(
     }
 
 
-def _allowed(task: seqio.Task, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _allowed(task: Any, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns which ids a task may answer with, bool [vocab_size], and the id that scores are of, int32 []."""
     vocabulary, step = current_vocabulary(), labelling(task)
     if step is None:
@@ -114,7 +114,7 @@ def _segments(segments: np.ndarray) -> Iterator[np.ndarray]:
             yield slots
 
 
-def _apply(task: seqio.Task, found: Answers) -> dict[str, float]:
+def _apply(task: Any, found: Answers) -> dict[str, float]:
     values: dict[str, float] = {}
     if found.targets:
         for function in task.predict_metric_fns:
