@@ -133,4 +133,4 @@ def _task_count(task: seqio.Task, split: str, unit: str) -> int:
         return count
     if not isinstance(task.source, CorpusDataSource):
         raise UserError(f"task {task.name} reads no corpus, so its bytes are not known; mix by examples")
-    return task.source.corpus().utf8_bytes(task.source.language, split)
+    return task.source.utf8_bytes(split)
