@@ -33,7 +33,8 @@ from m5jax.data.labels import mixture_labels
 from m5jax.data.masking_policy import BERT_MASKING
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
-from m5jax.data.pipeline import evaluation_batches, targets_are_aligned, training_batches
+from m5jax.data.pipeline import evaluation_batches, training_batches
+from m5jax.data.row_shape import targets_are_aligned
 from m5jax.data.vocabulary import set_current_vocabulary
 
 LENGTHS = (128, 512)

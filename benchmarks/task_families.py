@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.environment import environment
 from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import targets_are_aligned
+from m5jax.data.row_shape import targets_are_aligned
 from m5jax.evaluation.tables import format_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent

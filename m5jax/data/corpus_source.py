@@ -38,6 +38,10 @@ class CorpusDataSource(seqio.TextLineDataSource):
     def num_input_examples(self, split: str) -> int:
         return self.corpus().count(self.language, split)
 
+    def utf8_bytes(self, split: str) -> int:
+        """Returns the size of the records."""
+        return self.corpus().utf8_bytes(self.language, split)
+
 
 def serialize_records(
     dataset: tf.data.Dataset, corpus: Callable[[], Corpus], attributes: AttributeFormat = SEPARATORS

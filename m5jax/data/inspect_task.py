@@ -11,12 +11,14 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from m5jax.data.curation import WeightedSource
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.labels import mixture_labels
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree, record_count, unit_count
-from m5jax.data.pipeline import evaluation_batches, targets_are_aligned
+from m5jax.data.pipeline import evaluation_batches
+from m5jax.data.row_shape import targets_are_aligned
 from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary
 
@@ -76,6 +78,8 @@ def show_task(
     if name in seqio.MixtureRegistry.names():
         sections.append(_rates(name, tasks, Proportional(unit=unit)))
     sections.append(f"Task {tasks[0].name}, training split, inputs of {length} tokens")
+    if isinstance(tasks[0].source, WeightedSource):
+        sections.append(textwrap.fill(tasks[0].source.summary(), _WIDTH))
     steps = _steps(tasks[0], lengths, seed)
     sections += [_title_and_body(title, itertools.islice(rows, examples)) for title, rows in steps]
     if tasks[0].output_features.keys() >= {"inputs", "targets"}:

@@ -126,7 +126,7 @@ def unit_count(task: seqio.Task, split: str, unit: str) -> int:
         return count_tokens(task, split, count).tokens
     if not isinstance(task.source, CorpusDataSource):
         raise UserError(f"task {task.name} reads no corpus, so its bytes are not known; mix by examples")
-    return task.source.corpus().utf8_bytes(task.source.language, split)
+    return task.source.utf8_bytes(split)
 
 
 def _shares(mixture: _Mixture, rule: MixingRule, split: str) -> dict[str, float]:

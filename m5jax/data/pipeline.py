@@ -4,7 +4,6 @@ A batch holds the features of `m5jax.data.packing.pack_window` with a leading [b
 follows from the arguments here, the corpus and the current vocabulary, on any number of threads.
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +15,18 @@ import seqio
 import tensorflow as tf
 
 from m5jax.data.described import described
-from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.iterate import DatasetIterator
-from m5jax.data.labels import labelling
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
-from m5jax.data.packing import prediction_budget
-from m5jax.data.preprocessors import AlignedTargets, MaskTokens
+from m5jax.data.preprocessors import MaskTokens
+from m5jax.data.row_shape import RowShape
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
 # Records of a corpus lie in the order of its input, which may be sorted: the buffer covers a large part of a small one.
 _SHUFFLE_BUFFER = 10_000
 _EVALUATION_SEED = 0
-_SHORTEST_ROW = 8
 
 Batch = dict[str, np.ndarray]
 
@@ -120,7 +116,7 @@ def training_batches(
         UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
     """
     tasks = _with_masking(find_tasks(name), masking)
-    shape = _RowShape(tasks, length, targets_length)
+    shape = RowShape(tasks, length, targets_length)
     _check_batch_size(batch_size)
     if not 0 <= shard_index < shard_count:
         raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
@@ -219,7 +215,7 @@ def evaluation_batches(
         UserError: as `training_batches`, and for a mixture, whose tasks are evaluated one by one.
     """
     tasks = find_tasks(name)
-    shape = _RowShape(tasks, length, targets_length)
+    shape = RowShape(tasks, length, targets_length)
     _check_batch_size(batch_size)
     if len(tasks) != 1:
         raise UserError(f"{name} is a mixture; evaluate its tasks: {', '.join(task.name for task in tasks)}")
@@ -246,59 +242,6 @@ def evaluation_tasks(name: str) -> dict[str, str]:
 def mix_examples(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int) -> tf.data.Dataset:
     """Draws each example from dataset i with probability `rates[i]`; the datasets have no end."""
     return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class _RowShape:
-    """The lengths that tasks share a row with."""
-
-    tasks: list[seqio.Task]
-    length: int
-    targets_length: int
-
-    def __post_init__(self) -> None:
-        if self.length < _SHORTEST_ROW:
-            raise UserError(f"the row length is {self.length}, allowed: {_SHORTEST_ROW} or more")
-        writing = [task.name for task in self.tasks if _aligned(task) is None]
-        least = _SHORTEST_ROW // 2 if writing else 0
-        most = self.length - least
-        if writing and not least <= self.targets_length <= most:
-            raise UserError(
-                f"task {writing[0]} has targets to write: the targets' length is {self.targets_length}, "
-                f"allowed: {least} to {most}, of the row length {self.length}"
-            )
-        room = self.feature_lengths["inputs"]
-        for task in self.tasks:
-            step = _aligned(task)
-            predicted = 0 if step is None else prediction_budget(room, step.predicted_share)
-            if writing and predicted > self.targets_length:
-                raise UserError(
-                    f"task {task.name} predicts up to {predicted} of {room} tokens; "
-                    f"the targets' length is {self.targets_length} and must be as much"
-                )
-
-    @property
-    def feature_lengths(self) -> dict[str, int]:
-        if all(map(targets_are_aligned, self.tasks)):
-            return {"inputs": self.length, "targets": self.length}
-        return {"inputs": self.length - self.targets_length, "targets": self.targets_length}
-
-    def converter(self, pack: bool) -> LanguageModelFeatureConverter:
-        shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
-        only_aligned = len(shares) == len(self.tasks)
-        budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
-        whole = any(labelling(task) is not None for task in self.tasks)
-        return LanguageModelFeatureConverter([targets_are_aligned(task) for task in self.tasks], budget, pack, whole)
-
-
-def targets_are_aligned(task: seqio.Task) -> bool:
-    """Whether a task's targets stand at the positions of its inputs, as in masked LM; else they are written after."""
-    return _aligned(task) is not None
-
-
-def _aligned(task: seqio.Task) -> AlignedTargets | None:
-    """Returns the preprocessor that aligns a task's targets with its inputs; None where they follow them."""
-    return next((step for step in task.preprocessors if isinstance(step, AlignedTargets)), None)
 
 
 def _with_masking(tasks: list[seqio.Task], masking: MaskingPolicy | None) -> list[seqio.Task]:
