@@ -80,7 +80,7 @@ def stage_datasets(task: seqio.Task, length: int, records: int, seed: int) -> It
             yield dataset
     numbered = dataset.map(lambda example: example | {"task": 0})
     budget = prediction_budget(length, BERT_MASKING.rate)
-    yield LanguageModelFeatureConverter([True], budget)(numbered, lengths | {"task": 1})
+    yield LanguageModelFeatureConverter({task.name: True}, budget)(numbered, lengths | {"task": 1})
 
 
 def processor_seconds(dataset: tf.data.Dataset) -> float:

@@ -169,7 +169,7 @@ def test_labelled_tasks_train_beside_masked_ones(tmp_path, capsys):
 
 
 def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path, capsys):
-    rows = ["data", "materialize", QUICKSTART, *SMALL, "--rows=320", f"--output={tmp_path / 'rows'}"]
+    rows = ["data", "materialize", QUICKSTART, *SMALL, "--steps=40", f"--output={tmp_path / 'rows'}"]
     assert main(rows) == 0
     written = f"--gin.DataConfig.materialized='{tmp_path / 'rows'}'"
     assert train(tmp_path / "run", 40, written) == 0

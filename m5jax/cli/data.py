@@ -13,7 +13,7 @@ materialize: the packed rows of a run in the order of training, to be read by an
   m5jax train --gin_file=gin_configs/experiments/quickstart.gin --gin.RUN_DIR="'runs/a'" \\
     --gin.DataConfig.materialized="'rows'"
 
-A run of S steps takes S * BATCH_SIZE rows, and begins with the first again after the last.
+A run of S steps takes S * BATCH_SIZE rows, which --steps=S writes, and begins with the first again after the last.
 
 score: how hard a trained run finds each record of a task, for tasks that sample hard ones more often
   m5jax data score --run=runs/a --task=embedded_catalog_en_mlm --output=scores.parquet
@@ -31,7 +31,10 @@ def add_parser(subparsers: Any) -> None:
     materialize = verbs.add_parser("materialize", help="write the packed rows of a run", allow_abbrev=False)
     materialize.add_argument("--gin_file", action="append", required=True, metavar="FILE", help="of the run")
     materialize.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
-    materialize.add_argument("--rows", type=positive, required=True, help="rows to write")
+    size = materialize.add_mutually_exclusive_group(required=True)
+    size.add_argument("--steps", type=positive, help="rows of so many steps of the run")
+    size.add_argument("--epochs", type=positive, help="passes over the records of each task")
+    size.add_argument("--rows", type=positive, help="rows to write")
     materialize.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory; must not exist")
     materialize.set_defaults(run=_materialize)
     score = verbs.add_parser("score", help="write the loss of a run on each record of a task", allow_abbrev=False)
@@ -75,6 +78,7 @@ def _materialize(arguments: argparse.Namespace) -> int:
     load_tensorflow()
     from m5jax.configuration.live_data import materialize_run
 
-    rows = materialize_run(configured, arguments.rows, arguments.output)
+    count = arguments.steps * configured.data.batch_size if arguments.steps else arguments.rows
+    rows = materialize_run(configured, arguments.output, count, arguments.epochs)
     print(f"{rows.count:,} rows written to {arguments.output}")
     return 0

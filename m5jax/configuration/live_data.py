@@ -16,7 +16,9 @@ from m5jax.errors import UserError
 _ROWS_AT_ONCE = 256
 
 
-def live_batches(run: Run, batch_size: int, shard_index: int = 0, shard_count: int = 1) -> BatchIterator:
+def live_batches(
+    run: Run, batch_size: int, shard_index: int = 0, shard_count: int = 1, epochs: int | None = None
+) -> BatchIterator:
     """Returns the training batches of one host, `batch_size` rows each, made from the tasks' records."""
     data = run.data
     return training_batches(
@@ -29,6 +31,7 @@ def live_batches(run: Run, batch_size: int, shard_index: int = 0, shard_count: i
         masking=data.masking,
         shard_index=shard_index,
         shard_count=shard_count,
+        epochs=epochs,
     )
 
 
@@ -45,11 +48,16 @@ def run_definition(run: Run) -> dict[str, Any]:
     )
 
 
-def materialize_run(run: Run, rows: int, output: Path) -> Rows:
-    """Writes the first `rows` packed rows of a run; raises UserError where the run or `output` does not allow it."""
+def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int | None = None) -> Rows:
+    """Writes the packed rows of a run: the first `rows`, or those of `epochs` passes over each task's records.
+
+    Raises:
+        UserError: the run or `output` does not allow it.
+    """
     import_task_modules(run.task_modules)
     set_run_vocabulary(run)
-    return write_rows(live_batches(run, min(rows, _ROWS_AT_ONCE)), rows, output, run_definition(run))
+    at_once = min(rows or _ROWS_AT_ONCE, _ROWS_AT_ONCE)
+    return write_rows(live_batches(run, at_once, epochs=epochs), rows, output, run_definition(run))
 
 
 def set_run_vocabulary(run: Run) -> Vocabulary:

@@ -1,6 +1,6 @@
 """SeqIO feature converter from examples with inputs and targets to the fixed-shape rows that the objective reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import seqio
@@ -26,7 +26,8 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
     No example is ever dropped or cut: one that is too long stops the pipeline.
 
     Args:
-        targets_are_aligned: for each task, by the number in its examples' `task`, which of the two it is.
+        targets_are_aligned: for each task, by name, which of the two it is; its place is the number in its examples'
+            `task`.
         budget: predicted tokens in a row.
         pack: see above.
         reserve_predictions: no prediction is beyond the budget, as where there are labels; always so with targets that
@@ -45,15 +46,16 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
 
     def __init__(
         self,
-        targets_are_aligned: Sequence[bool],
+        targets_are_aligned: Mapping[str, bool],
         budget: int,
         pack: bool = True,
         reserve_predictions: bool = False,
         window: int = DEFAULT_WINDOW,
     ) -> None:
-        # pack_window checks lengths itself, once a window.
+        # Checked here, once a window.
         super().__init__(pack=pack, apply_length_check=False)
-        self._aligned, self._budget, self._window = tuple(targets_are_aligned), budget, window
+        self._names, self._aligned = tuple(targets_are_aligned), tuple(targets_are_aligned.values())
+        self._budget, self._window = budget, window
         self._reserve = reserve_predictions or not all(self._aligned)
         self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
         self.MODEL_FEATURES = {
@@ -104,8 +106,9 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         length: int,
     ) -> dict[str, np.ndarray]:
         by_token = {}
+        aligned = np.array(self._aligned)[tasks]
+        self._check_lengths(np.diff(input_splits), np.diff(target_splits), aligned, tasks, length)
         if not all(self._aligned):
-            aligned = np.array(self._aligned)[tasks]
             inputs, targets, by_token["bidirectional"], input_splits = one_sequence(
                 inputs, input_splits, targets, target_splits, aligned
             )
@@ -122,6 +125,22 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         )
         task_ids = np.take_along_axis(rows["task_ids"], rows["predicted_positions"], axis=1)
         return rows | {"task_ids": np.where(rows["loss_weights"] > 0, task_ids, 0)}
+
+    def _check_lengths(
+        self, inputs: np.ndarray, targets: np.ndarray, aligned: np.ndarray, tasks: np.ndarray, length: int
+    ) -> None:
+        """Raises ValueError, naming the task, for an example that fits no row or whose features do not fit together."""
+        for example in np.flatnonzero(np.where(aligned, inputs, inputs + targets - 1) > length)[:1]:
+            written = "" if aligned[example] else f" and targets of {targets[example]}"
+            raise ValueError(
+                f"an example of task {self._names[tasks[example]]} has inputs of {inputs[example]} tokens{written}, "
+                f"more than the row length {length}"
+            )
+        for example in np.flatnonzero(aligned & (inputs != targets))[:1]:
+            raise ValueError(
+                f"an example of task {self._names[tasks[example]]} has inputs of {inputs[example]} tokens and targets "
+                f"of {targets[example]}; aligned targets are as many as the inputs"
+            )
 
 
 def one_sequence(

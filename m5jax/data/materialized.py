@@ -10,6 +10,7 @@ next row.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,15 +84,15 @@ class Rows:
                 )
 
 
-def write_rows(batches: Iterable[Batch], count: int, directory: Path, definition: Mapping[str, Any]) -> Rows:
-    """Writes the first `count` rows of `batches` in order.
+def write_rows(batches: Iterable[Batch], count: int | None, directory: Path, definition: Mapping[str, Any]) -> Rows:
+    """Writes the first `count` rows of `batches` in order; None: all of them, which come to an end.
 
     Raises:
         UserError: the directory exists, or cannot be written.
     """
     if directory.exists():
         raise UserError(f"{directory} exists; remove it or choose another --output")
-    if count < 1:
+    if count is not None and count < 1:
         raise UserError(f"{count} rows were asked for; allowed: 1 or more")
     partial = directory.with_name(f".{directory.name}.partial")
     try:
@@ -115,24 +116,29 @@ def write_rows(batches: Iterable[Batch], count: int, directory: Path, definition
 
 
 def _write_shards(
-    batches: Iterable[Batch], count: int, directory: Path
+    batches: Iterable[Batch], count: int | None, directory: Path
 ) -> tuple[tuple[Feature, ...], dict[str, tuple[int, int]]]:
-    shard_count = -(-count // ROWS_A_SHARD)
+    rows = itertools.islice(_single_rows(batches), count)
     features: tuple[Feature, ...] = ()
-    shards: dict[str, tuple[int, int]] = {}
-    rows = _single_rows(batches)
+    written: list[tuple[Path, int]] = []
     with tqdm(total=count, desc="writing rows", unit=" rows", unit_scale=True, disable=None) as progress:
-        for shard in range(shard_count):
-            path = directory / f"rows-{shard:05d}-of-{shard_count:05d}.array_record"
-            size = min(ROWS_A_SHARD, count - shard * ROWS_A_SHARD)
+        while (first := next(rows, None)) is not None:
+            features = tuple(Feature(name, len(value), value.dtype.name) for name, value in first.items())
+            path = directory / f"{len(written)}.array_record"
             writer = ArrayRecordWriter(str(path), _WRITER_OPTIONS)
-            for _ in range(size):
-                row = next(rows)
-                features = features or tuple(Feature(n, len(value), value.dtype.name) for n, value in row.items())
+            size = 0
+            for row in itertools.chain([first], itertools.islice(rows, ROWS_A_SHARD - 1)):
                 writer.write(b"".join(row[feature.name].tobytes() for feature in features))
                 progress.update()
+                size += 1
             writer.close()
-            shards[path.name] = (size, path.stat().st_size)
+            written.append((path, size))
+    if not written:
+        raise UserError("there is no row to write")
+    shards: dict[str, tuple[int, int]] = {}
+    for shard, (path, size) in enumerate(written):
+        name = f"rows-{shard:05d}-of-{len(written):05d}.array_record"
+        shards[name] = (size, path.rename(directory / name).stat().st_size)
     return features, shards
 
 

@@ -6,6 +6,7 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ Batch = dict[str, np.ndarray]
 
 
 class BatchIterator(Iterator[Batch]):
-    """Endless host batches, whose position can be saved and restored to the batch.
+    """Host batches, whose position can be saved and restored to the batch.
 
     Batches made ahead are part of the position: after `restore`, the next batch is the one that would have followed
     the last one taken before `save`, bit for bit.
@@ -49,10 +50,10 @@ class BatchIterator(Iterator[Batch]):
         self._settings = settings
 
     def __next__(self) -> Batch:
-        try:
-            return {name: value.numpy() for name, value in next(self._iterator).items()}
-        except tf.errors.OpError as error:
-            raise UserError(f"cannot read the next batch: {str(error).splitlines()[0]}") from error
+        batch = _next_batch(self._iterator)
+        if batch is None:
+            raise StopIteration
+        return batch
 
     def save(self, directory: Path) -> None:
         """Writes the position into `directory`; raises UserError where that fails."""
@@ -94,8 +95,9 @@ def training_batches(
     shard_index: int = 0,
     shard_count: int = 1,
     split: str = "train",
+    epochs: int | None = None,
 ) -> BatchIterator:
-    """Returns endless shuffled, packed batches of a task or mixture.
+    """Returns shuffled, packed batches of a task or mixture, endless unless `epochs` is given.
 
     The rates of a mixture's tasks are computed here, from their sizes, and not in SeqIO's registry, so that a run sets
     the rule without touching the registry.
@@ -111,6 +113,8 @@ def training_batches(
         shard_index: this host's share of the records, from 0.
         shard_count: number of hosts; each reads different records.
         split: the split to read.
+        epochs: passes over the records of each task; tasks that end first leave their share to the others, and the last
+            batch is smaller.
 
     Raises:
         UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
@@ -126,7 +130,8 @@ def training_batches(
             raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
     shard = seqio.ShardInfo(shard_index, shard_count)
     examples = [
-        task.get_dataset(
+        _dataset(
+            task,
             shape.feature_lengths,
             split=split,
             shuffle=True,
@@ -134,18 +139,15 @@ def training_batches(
             # Far enough apart that no two tasks of a mixture share a random stream.
             seed=seed + 1_000 * index,
             shard_info=shard if shard_count > 1 else None,
-            num_epochs=None,
-            trim_output_features=False,
-            # The cached records would be part of every saved position.
-            try_in_mem_cache=False,
+            num_epochs=epochs,
         )
         for index, task in enumerate(tasks)
     ]
     rates = mixture_rates(name, mixing, split)
     numbered = [_with_task_number(dataset, index) for index, dataset in enumerate(examples)]
-    mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed)
+    mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed, endless=epochs is None)
     rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
-    batches = rows.batch(batch_size, drop_remainder=True).prefetch(2).with_options(_options())
+    batches = rows.batch(batch_size, drop_remainder=epochs is None).prefetch(2).with_options(_options())
     settings = definition(
         name,
         length=length,
@@ -239,9 +241,11 @@ def evaluation_tasks(name: str) -> dict[str, str]:
     }
 
 
-def mix_examples(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int) -> tf.data.Dataset:
-    """Draws each example from dataset i with probability `rates[i]`; the datasets have no end."""
-    return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=True)
+def mix_examples(
+    datasets: Sequence[tf.data.Dataset], rates: Sequence[float], seed: int, endless: bool = True
+) -> tf.data.Dataset:
+    """Draws each example from dataset i with probability `rates[i]`; of datasets with an end, from those not at it."""
+    return tf.data.Dataset.sample_from_datasets(list(datasets), list(rates), seed=seed, stop_on_empty_dataset=endless)
 
 
 def _with_masking(tasks: list[seqio.Task], masking: MaskingPolicy | None) -> list[seqio.Task]:
@@ -255,6 +259,34 @@ def _with_masking(tasks: list[seqio.Task], masking: MaskingPolicy | None) -> lis
     ]
 
 
+def _dataset(task: seqio.Task, lengths: Mapping[str, int], **settings: Any) -> tf.data.Dataset:
+    """Returns a task's examples; raises UserError where its own preprocessors fail or make something else."""
+    try:
+        # The cached records would be part of every saved position.
+        return task.get_dataset(lengths, trim_output_features=False, try_in_mem_cache=False, **settings)
+    except UserError:
+        raise
+    except Exception as error:  # of a user's code
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
+        raise UserError(f"task {task.name}: {''.join(last) or type(error).__name__}") from error
+
+
+def _next_batch(batches: DatasetIterator) -> Batch | None:
+    """Returns the next batch, None at the end; raises UserError where a task or its data fail."""
+    try:
+        tensors = next(batches, None)
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot read the next batch: {_reason(error)}") from error
+    return None if tensors is None else {name: value.numpy() for name, value in tensors.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Returns what a function called by TensorFlow raised, or else the error's first line."""
+    first = str(error).splitlines()[0]
+    raised = re.search(r"\w*Error: (.*)", first)
+    return raised[1] if raised else first
+
+
 def _with_task_number(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:
     return dataset.map(lambda example: {**{name: example[name] for name in ("inputs", "targets")}, "task": number})
 
@@ -263,21 +295,13 @@ def _fixed_examples(
     task: seqio.Task, lengths: Mapping[str, int], split: str, max_examples: int | None
 ) -> tf.data.Dataset:
     record_count(task, split)
-    examples = task.get_dataset(
-        lengths,
-        split=split,
-        shuffle=False,
-        seed=_EVALUATION_SEED,
-        num_epochs=1,
-        trim_output_features=False,
-        try_in_mem_cache=False,
-    )
+    examples = _dataset(task, lengths, split=split, shuffle=False, seed=_EVALUATION_SEED, num_epochs=1)
     return examples if max_examples is None else examples.take(max_examples)
 
 
 def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
-    for tensors in DatasetIterator(dataset):
-        batch = {name: value.numpy() for name, value in tensors.items()}
+    batches = DatasetIterator(dataset)
+    while (batch := _next_batch(batches)) is not None:
         missing = batch_size - len(batch["inputs"])
         if missing:
             batch = {name: np.pad(value, [(0, missing), (0, 0)]) for name, value in batch.items()}

@@ -54,7 +54,8 @@ class RowShape:
         only_aligned = len(shares) == len(self.tasks)
         budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
         whole = any(labelling(task) is not None for task in self.tasks)
-        return LanguageModelFeatureConverter([targets_are_aligned(task) for task in self.tasks], budget, pack, whole)
+        aligned = {task.name: targets_are_aligned(task) for task in self.tasks}
+        return LanguageModelFeatureConverter(aligned, budget, pack, whole)
 
 
 def targets_are_aligned(task: seqio.Task) -> bool:

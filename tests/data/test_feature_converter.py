@@ -38,7 +38,7 @@ def _masked(examples: list[np.ndarray]) -> tf.data.Dataset:
 @pytest.mark.parametrize("pack", [True, False])
 def test_rows_are_those_of_each_window_in_turn(pack: bool) -> None:
     examples, window = _examples(50), 20
-    converter = LanguageModelFeatureConverter([True, True], BUDGET, pack=pack, window=window)
+    converter = LanguageModelFeatureConverter({"a": True, "b": True}, BUDGET, pack=pack, window=window)
     converted = list(converter(_masked(examples), LENGTHS).as_numpy_iterator())
     expected = []
     for start in range(0, len(examples), window):
@@ -71,7 +71,7 @@ def test_rows_are_those_of_each_window_in_turn(pack: bool) -> None:
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_shapes_are_known_before_the_data_is(aligned: bool) -> None:
-    dataset = LanguageModelFeatureConverter([aligned, True], BUDGET)(_masked(_examples(1)), LENGTHS)
+    dataset = LanguageModelFeatureConverter({"a": aligned, "b": True}, BUDGET)(_masked(_examples(1)), LENGTHS)
     shapes = {name: tuple(spec.shape) for name, spec in dataset.element_spec.items()}
     by_row = (
         ("inputs", "segment_ids", "positions") if aligned else ("inputs", "segment_ids", "positions", "bidirectional")
@@ -83,7 +83,9 @@ def test_shapes_are_known_before_the_data_is(aligned: bool) -> None:
 
 
 def test_an_example_that_is_too_long_stops_the_pipeline() -> None:
-    dataset = LanguageModelFeatureConverter([True, True], BUDGET)(_masked([np.ones(LENGTH + 1, np.int32)]), LENGTHS)
+    dataset = LanguageModelFeatureConverter({"a": True, "b": True}, BUDGET)(
+        _masked([np.ones(LENGTH + 1, np.int32)]), LENGTHS
+    )
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than the row length"):
         list(dataset)
 
@@ -128,7 +130,7 @@ def test_no_prediction_is_lost_where_targets_are_written() -> None:
         np.where(np.arange(len(i)) % 7 == 3, i, 0).astype(np.int32) if task else t
         for i, t, task in zip(inputs, targets, tasks, strict=True)
     ]
-    converter = LanguageModelFeatureConverter([False, True], budget=8, window=100)
+    converter = LanguageModelFeatureConverter({"a": False, "b": True}, budget=8, window=100)
     rows = list(
         converter(_dataset(inputs, targets, tasks), {"inputs": 16, "targets": 8, "task": 1}).as_numpy_iterator()
     )

@@ -271,3 +271,62 @@ def test_a_definition_names_every_step_with_its_settings(tiny: TinyCorpus) -> No
     assert "unit='word'" in steps[4]
     assert json.loads(json.dumps(definition("tiny_plain", **arguments))) == definition("tiny_plain", **arguments)
     assert definition("tiny_plain", **arguments, masking=MaskingPolicy(0.3)) != definition("tiny_plain", **arguments)
+
+
+def _lengthen(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return dataset.map(lambda example: {name: tf.tile(example[name], [50]) for name in ("inputs", "targets")})
+
+
+def _shorten(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return dataset.map(lambda example: {"inputs": example["inputs"], "targets": example["targets"][1:]})
+
+
+def _make_floats(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return dataset.map(lambda example: {name: tf.cast(example[name], tf.float32) for name in ("inputs", "targets")})
+
+
+def _misspell(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return dataset.map(lambda example: {"inputs": example["inputz"]})
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (_lengthen, r"cannot read the next batch: an example of task bad_\w+ has inputs of \d+ tokens, more than"),
+        (_shorten, r"task bad_\w+ has inputs of (\d+) tokens and targets of \d+; aligned targets are as many"),
+        (_make_floats, r"task bad_\w+: .*incorrect type for feature 'inputs'.* Got float32, expected int32"),
+        (_misspell, r"task bad_\w+: KeyError: 'inputz'"),
+    ],
+)
+def test_a_preprocessor_that_makes_something_else_is_named(tiny: TinyCorpus, step: Any, message: str) -> None:
+    source = seqio.TaskRegistry.get("tiny_en_mlm").source.corpus
+    name = f"bad_{step.__name__}"
+    add_task(name, source, "en", (*OBJECTIVES["mlm"], step))
+    for read in (
+        lambda: next(training_batches(name, length=64, batch_size=2, seed=0)),
+        lambda: list(evaluation_batches(name, length=64, batch_size=2)),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
+def test_epochs_show_each_record_as_often(tiny: TinyCorpus) -> None:
+    for name, texts in (("tiny_de_mlm", tiny.texts["de"]["train"]), ("tiny_mlm", [])):
+        batches = training_batches(name, length=64, batch_size=7, seed=0, epochs=2)
+        records = texts or [text for texts in tiny.texts.values() for text in texts["train"]]
+        seen: collections.Counter[str] = collections.Counter()
+        ended = 0
+        for batch in batches:
+            used = batch["loss_weights"] > 0
+            originals = batch["inputs"].copy()
+            rows, slots = np.nonzero(used)
+            originals[rows, batch["predicted_positions"][rows, slots]] = batch["targets"][rows, slots]
+            ended += int((originals == EOS_ID).sum())
+            for row, segments in zip(originals, batch["segment_ids"], strict=True):
+                for segment in range(1, segments.max() + 1):
+                    seen[current_vocabulary().decode(row[segments == segment])] += 1
+        assert ended == 2 * len(records)
+        short = [text for text in records if len(current_vocabulary().encode([text])[0]) < 64]
+        assert short
+        assert all(seen[text] == 2 for text in short)
