@@ -3,14 +3,13 @@
 import collections
 import dataclasses
 import functools
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from m5jax.data.corpus import Corpus
+from m5jax.data.kept import kept
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import ATTRIBUTE_TOKEN, VALUE_TOKEN, Part, join_parts, neutralize, product_parts
 from m5jax.data.typed_values import enumeration_key, normal_form
@@ -112,7 +111,7 @@ def frequent_names(corpus: Corpus, min_count: int, most: int) -> tuple[str, ...]
 
     Counted once a corpus, and kept beside it.
     """
-    counts = _kept(corpus, "attribute_names.json", _count_names)
+    counts = kept(corpus.directory / "attribute_names.json", lambda: _count_names(corpus))
     frequent = [name for name, count in counts.items() if count >= min_count]
     return tuple(sorted(frequent, key=lambda name: (-counts[name], name))[:most])
 
@@ -125,7 +124,7 @@ def frequent_values(corpus: Corpus, min_count: int) -> tuple[tuple[str, tuple[st
     once a corpus, and kept beside it.
     """
     enumerations = []
-    for name, values in sorted(_kept(corpus, "attribute_values.json", _count_values).items()):
+    for name, values in sorted(kept(corpus.directory / "attribute_values.json", lambda: _count_values(corpus)).items()):
         frequent = [value for value, count in values if count >= min_count]
         if 0 < len(frequent) <= _MOST_FREQUENT:
             enumerations.append((name, tuple(frequent)))
@@ -168,17 +167,3 @@ def _training_products(corpus: Corpus) -> Iterator[ProductRecord]:
             for record in corpus.records(language, "train"):
                 assert isinstance(record, ProductRecord)
                 yield record
-
-
-def _kept(corpus: Corpus, name: str, count: Callable[[Corpus], Any]) -> Any:
-    """Returns what `count` counts in a corpus, from the JSON file beside it where it was counted before."""
-    path = corpus.directory / name
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        counts = json.dumps(count(corpus), ensure_ascii=False)
-        try:
-            partial.write_text(counts, encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    return json.loads(path.read_text(encoding="utf-8"))

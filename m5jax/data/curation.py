@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.default_vocabulary import default_vocabulary, register_default_vocabulary
 from m5jax.data.hard_examples import HardExamples
+from m5jax.data.kept import kept
 from m5jax.data.mixtures import check_free, find_tasks
 from m5jax.data.scores import Scores, read_scores, record_keys, scores_fingerprint
 from m5jax.errors import UserError
@@ -121,6 +121,10 @@ class CuratedCounts:
     largest: float
 
 
+# Read for each batch of lines.
+_COUNTS: dict[Path, CuratedCounts] = {}
+
+
 class WeightedSource(CorpusDataSource):
     """The lines of a corpus with their weights: `line`, a scalar string, and `weight`, float64, 1 in held-out splits.
 
@@ -156,7 +160,10 @@ class WeightedSource(CorpusDataSource):
         """Returns the sizes of the training split, counted once for a corpus and kept beside it."""
         described = f"{self._weights}, {self.language}"
         name = hashlib.blake2b(described.encode("utf-8"), digest_size=8).hexdigest()
-        return _read_counts(self.corpus().directory / f"curation-{name}.json", self._count)
+        path = self.corpus().directory / f"curation-{name}.json"
+        if path not in _COUNTS:
+            _COUNTS[path] = CuratedCounts(**kept(path, lambda: dataclasses.asdict(self._count())))
+        return _COUNTS[path]
 
     def summary(self) -> str:
         """Returns what curation does to the training records, in a line."""
@@ -223,19 +230,3 @@ class SampleByWeight:
 
         drawn = seqio.map_over_dataset(num_seeds=1)(draw)(dataset)
         return drawn.flat_map(lambda line, copies: tf.data.Dataset.from_tensors(line).repeat(copies))
-
-
-def _read_counts(path: Path, count: Callable[[], CuratedCounts]) -> CuratedCounts:
-    if path not in _COUNTS:
-        if not path.is_file():
-            partial = path.with_suffix(".partial")
-            try:
-                partial.write_text(json.dumps(dataclasses.asdict(count())), encoding="utf-8")
-                partial.replace(path)
-            except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-        _COUNTS[path] = CuratedCounts(**json.loads(path.read_text(encoding="utf-8")))
-    return _COUNTS[path]
-
-
-_COUNTS: dict[Path, CuratedCounts] = {}

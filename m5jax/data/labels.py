@@ -5,16 +5,14 @@ So a batch of labelled examples looks like one of masked LM, and both share a ro
 
 import collections
 import dataclasses
-import functools
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from m5jax.data.corpus import Corpus, source_fingerprint
+from m5jax.data.kept import kept
 from m5jax.data.labelled_examples import Labelled, MakeLabelled
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
@@ -135,9 +133,8 @@ def _encode(
 
 
 def _label_counts(corpus: Corpus, make: MakeLabelled) -> Mapping[str, int]:
-    path = corpus.directory / f"labels-{source_fingerprint(make)}.json"
-    if not path.is_file():
-        counts = collections.Counter(
+    def count() -> Mapping[str, int]:
+        return collections.Counter(
             label
             for language in corpus.languages
             if corpus.count(language, "train")
@@ -145,15 +142,5 @@ def _label_counts(corpus: Corpus, make: MakeLabelled) -> Mapping[str, int]:
             if (labelled := make(record)) is not None
             for label in labelled.labels
         )
-        partial = path.with_suffix(".partial")
-        try:
-            partial.write_text(json.dumps(counts, ensure_ascii=False), encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    return _read_counts(path)
 
-
-@functools.lru_cache(maxsize=64)
-def _read_counts(path: Path) -> Mapping[str, int]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return kept(corpus.directory / f"labels-{source_fingerprint(make)}.json", count)

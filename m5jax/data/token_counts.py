@@ -23,6 +23,7 @@ from m5jax.data.cache import cache_directory
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.described import described
 from m5jax.data.iterate import DatasetIterator
+from m5jax.data.kept import kept
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
@@ -63,12 +64,10 @@ def count_tokens(task: seqio.Task, split: str, records: int) -> TokenCount:
         "steps": [described(step) for step in _serializing_steps(task)],
     }
     path = _path(task, definition)
-    if not path.is_file():
-        _write(path, definition, _counted(task, split, records))
+    found = kept(path, lambda: {**dataclasses.asdict(_counted(task, split, records)), **definition})
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return TokenCount(int(kept["tokens"]), float(kept["relative_error"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return TokenCount(int(found["tokens"]), float(found["relative_error"]))
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no count of tokens ({error}); delete it to have it made again") from error
 
 
@@ -121,13 +120,3 @@ def _lengths(task: seqio.Task, split: str, first: int | None) -> Iterator[list[i
         lengths = [map(len, current_vocabulary().encode([text.decode("utf-8") for text in texts])) for texts in columns]
         # Each text is followed by an end token.
         yield [sum(texts) + len(columns) for texts in zip(*lengths, strict=True)]
-
-
-def _write(path: Path, definition: dict[str, Any], count: TokenCount) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**dataclasses.asdict(count), **definition}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
