@@ -106,11 +106,11 @@ def parse_record(
     """
     get = _FieldReader(row, column_mapping or {}, defaults or {})
     if kind == "text":
-        return TextRecord(text=get.text("text", required=True), lang=_language(get.text("lang", required=True)))
+        return TextRecord(text=get.text("text", required=True), lang=language_code(get.text("lang", required=True)))
     identifier = get.value("id")
     if isinstance(identifier, int) and not isinstance(identifier, bool):
         identifier = str(identifier)
-    language = _language(get.text("language", required=True))
+    language = language_code(get.text("language", required=True))
     return ProductRecord(
         id=_checked_text("id", identifier, required=True),
         locale=get.text("locale") or language,
@@ -152,7 +152,8 @@ def _checked_text(field: str, value: Any, required: bool = False) -> str:
     return value
 
 
-def _language(code: str) -> str:
+def language_code(code: str) -> str:
+    """Returns a language code in lower case; raises BadRecord for what is none."""
     code = code.strip().lower()
     if not _LANGUAGE_CODE.fullmatch(code):
         raise BadRecord(f"language {code[:20]!r} is not a language code such as en or pt-br")
