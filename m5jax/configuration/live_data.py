@@ -27,6 +27,7 @@ def live_batches(run: Run, batch_size: int, shard_index: int = 0, shard_count: i
         masking=data.masking,
         shard_index=shard_index,
         shard_count=shard_count,
+        cache_dir=data.cache_dir,
     )
 
 

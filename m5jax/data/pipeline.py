@@ -5,7 +5,6 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 """
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
 from m5jax.data.packing import prediction_budget
 from m5jax.data.preprocessors import AlignedTargets, MaskTokens
+from m5jax.data.task_cache import cached_tasks, describe_steps
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
@@ -98,6 +98,7 @@ def training_batches(
     shard_index: int = 0,
     shard_count: int = 1,
     split: str = "train",
+    cache_dir: str | Path = "",
 ) -> BatchIterator:
     """Returns endless shuffled, packed batches of a task or mixture.
 
@@ -115,9 +116,12 @@ def training_batches(
         shard_index: this host's share of the records, from 0.
         shard_count: number of hosts; each reads different records.
         split: the split to read.
+        cache_dir: directory in which `m5jax data cache` made a cache of each task, to read instead of their records;
+            empty: none.
 
     Raises:
-        UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
+        UserError: an unknown name, impossible shapes, a task without data in `split`, no current vocabulary, or a cache
+            that is missing, damaged, or of another vocabulary, task definition or input.
     """
     tasks = _with_masking(find_tasks(name), masking)
     shape = _RowShape(tasks, length, targets_length)
@@ -128,6 +132,9 @@ def training_batches(
     for task_name, count in counts.items():
         if count < shard_count:
             raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
+    caches = None
+    if cache_dir:
+        tasks, caches = cached_tasks(tasks, Path(cache_dir), split)
     shard = seqio.ShardInfo(shard_index, shard_count)
     examples = [
         task.get_dataset(
@@ -142,6 +149,7 @@ def training_batches(
             trim_output_features=False,
             # The cached records would be part of every saved position.
             try_in_mem_cache=False,
+            use_cached=caches is not None,
         )
         for index, task in enumerate(tasks)
     ]
@@ -164,6 +172,7 @@ def training_batches(
         "rates": rates,
         # Named by the fingerprint of their input: a position means nothing in other records.
         "corpora": [t.source.corpus().directory.name for t in tasks if isinstance(t.source, CorpusDataSource)],
+        "caches": caches,
         "batch_size": batch_size,
         "shard": [shard_index, shard_count],
     }
@@ -183,7 +192,7 @@ def definition(
     """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
     tasks = _with_masking(find_tasks(name), masking)
     return {
-        "tasks": {task.name: [_described(step) for step in task.preprocessors] for task in tasks},
+        "tasks": {task.name: describe_steps(task.preprocessors) for task in tasks},
         "mixing": str(mixing or Proportional()),
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,
@@ -191,16 +200,6 @@ def definition(
         "targets_length": targets_length,
         "seed": seed,
     }
-
-
-def _described(step: Any) -> str:
-    """Returns the name of a preprocessor with its settings; the records it reads are not among them."""
-    if isinstance(step, functools.partial):
-        settings = [f"{name}={_described(value)}" for name, value in step.keywords.items() if name != "corpus"]
-        return f"{_described(step.func)}({', '.join(settings)})"
-    if dataclasses.is_dataclass(step) or isinstance(step, (bool, int, float, str)):
-        return repr(step)
-    return getattr(step, "__name__", type(step).__name__)
 
 
 def evaluation_batches(

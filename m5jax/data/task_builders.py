@@ -90,7 +90,9 @@ def add_task(
     Raises:
         UserError: the name is taken.
     """
-    _register(name, corpus, language, functools.partial(serialize_records, attributes=attributes), objective)
+    random = attributes.shuffled or attributes.dropout > 0
+    serialize = functools.partial(serialize_records, attributes=attributes)
+    _register(name, corpus, language, serialize, objective, cacheable=not random)
 
 
 def _register(
@@ -99,15 +101,19 @@ def _register(
     language: str,
     serialize: Preprocessor,
     objective: Sequence[Preprocessor],
+    cacheable: bool = True,
 ) -> None:
     check_free(name)
     corpus = functools.cache(corpus)
+    # Before the first step that is random or knows the row's length.
+    cache = [seqio.CacheDatasetPlaceholder()] if cacheable else []
     seqio.TaskRegistry.add(
         name,
         source=CorpusDataSource(corpus, language),
         preprocessors=[
             functools.partial(serialize, corpus=corpus),
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+            *cache,
             *objective,
         ],
         output_features=OUTPUT_FEATURES,

@@ -29,8 +29,8 @@ class QualityFilters:
         maximum_mean_word_length: in characters (Gopher: 3 to 10; German compounds and model numbers are longer, and
             Arabic and Chinese words shorter, so that there is no minimum).
         maximum_duplicate_line_share: characters in lines that stood before, among all.
-        repetition_words: shorter texts are not looked at for repeated n-grams: two equal pairs of words are a fifth of
-            a title.
+        repetition_words: shorter texts are not looked at for repeated n-grams: in 50 words, four words that stand twice
+            are a sixth of the text.
         maximum_top_ngram_share: characters in the most frequent two words, among those in words; nine and eight tenths
             of it for three and four words.
         maximum_duplicate_ngram_share: characters in words of a sequence of five that stands twice.
@@ -43,7 +43,7 @@ class QualityFilters:
     minimum_letter_share: float = 0.5
     maximum_mean_word_length: float = 15.0
     maximum_duplicate_line_share: float = 0.3
-    repetition_words: int = 50
+    repetition_words: int = 100
     maximum_top_ngram_share: float = 0.2
     maximum_duplicate_ngram_share: float = 0.15
 

@@ -175,16 +175,25 @@ def run_pipeline(build_steps: Any, options: PipelineOptions) -> None:
         with beam.Pipeline(options=options) as pipeline:
             build_steps(pipeline)
     except Exception as error:
-        # Beam's runners wrap a step's error in their own, some as text only.
-        found = re.search(r"(?:^|UserError: )([^\n]*)", str(error) if isinstance(error, UserError) else "")
-        found = found or re.search(r"^m5jax\.errors\.UserError: ([^\n]*)", str(error), re.MULTILINE)
-        if found is None:
-            if isinstance(error, ValueError) and "runner" in str(error):
-                raise UserError(f"--beam_options: {str(error).splitlines()[0]}") from error
+        message = _user_message(error)
+        if message is None:
             raise
-        raise UserError(found[1].partition(" [while running ")[0]) from error
+        raise UserError(message) from error
     finally:
         beam_log.setLevel(level)
+
+
+def _user_message(error: Exception) -> str | None:
+    """Returns the line of the UserError that a step raised, or of a wrong option, None for any other error."""
+    if isinstance(error, UserError):
+        line = str(error)
+    elif found := re.search(r"^m5jax\.errors\.UserError: ([^\n]*)", str(error), re.MULTILINE):
+        line = found[1]  # of a runner that passes on the text alone
+    elif isinstance(error, ValueError) and "pipeline runner" in str(error):
+        return f"--beam_options: {error}".splitlines()[0]
+    else:
+        return None
+    return line.partition(" [while running ")[0]
 
 
 def _summarized(settings: Preparation, sources: dict[str, list[Any]], staging: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from m5jax.data.preparation.settings import Preparation
 
 FILE_NAME = "statistics.json"
@@ -48,6 +50,19 @@ def summarize(
         "settings": dataclasses.asdict(settings),
         "input": dict(sources),
     }
+
+
+def statistics_table(statistics: Mapping[str, Any]) -> str:
+    """Returns what became of the rows of each language, as a table of text."""
+    steps = list(statistics["dropped"])
+    rows = [
+        [language, values["read"], *(values["dropped"].get(step, 0) for step in steps), values["kept"]]
+        for language, values in statistics["languages"].items()
+    ]
+    rows.append(["all", statistics["read"], *statistics["dropped"].values(), statistics["kept"]])
+    columns = zip(("language", "read", *steps, "kept"), *rows, strict=True)
+    lines = tabulate([[name, *values] for name, *values in columns], headers="firstrow", intfmt=",", tablefmt="simple")
+    return f"{lines}\nbad rows: {statistics['rejected']:,}"
 
 
 def write_statistics(directory: Path, statistics: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class KeepFirst(beam.PTransform):
         super().__init__()
         self._step = step
 
-    def expand(self, keyed: Any) -> tuple[Any, Any]:
+    def expand(self, keyed: Any) -> Any:
         def split(item: tuple[bytes, tuple[Document, int]]) -> Iterator[Any]:
             key, (document, number) = item
             yield key, document
@@ -139,7 +139,7 @@ class DropNearDuplicates(beam.PTransform):
         super().__init__()
         self._settings, self._kind = settings, kind
 
-    def expand(self, keyed: Any) -> tuple[Any, Any]:
+    def expand(self, keyed: Any) -> Any:
         tickets = (
             keyed
             | "bands" >> beam.FlatMap(self._bands)
