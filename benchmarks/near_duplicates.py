@@ -145,7 +145,12 @@ def main() -> None:
     bands, rows = settings.bands
     written = {
         "environment": environment(),
-        "settings": {"threshold": settings.threshold, "shingle_words": settings.shingle_words, "bands": bands, "rows": rows},
+        "settings": {
+            "threshold": settings.threshold,
+            "shingle_words": settings.shingle_words,
+            "bands": bands,
+            "rows": rows,
+        },
         "candidate_probability": {f"{s:g}": settings.candidate_probability(s) for s in BINS},
         "results": results,
     }

@@ -1,4 +1,4 @@
-"""A whole preparation of real text in English, German and Arabic on this machine's cores: speed, memory, what was dropped.
+"""A whole preparation of real text in English, German and Arabic: speed, memory, and what was dropped.
 
     M5JAX_DATA=/path/to/data python benchmarks/preparation.py
 
@@ -59,7 +59,9 @@ def main() -> None:
             for language, values in statistics["languages"].items()
         },
     }
-    print(f"{seconds:.0f} s, {result['documents_per_second']} documents/s, {result['peak_memory_megabytes']} MB at most")
+    print(
+        f"{seconds:.0f} s, {result['documents_per_second']} documents/s, {result['peak_memory_megabytes']} MB at most"
+    )
     path = Path(__file__).with_name("results") / "preparation.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written to {path}")

@@ -1,8 +1,8 @@
 """SeqIO's offline cache of a task, as `m5jax data cache` makes it: what it was made with, and reading from it.
 
-    DIRECTORY/TASK/SPLIT.tfrecord-0000k-of-0000n    examples before the first random step
-    DIRECTORY/TASK/definition.json                  steps, vocabulary and input, and the shards with their sizes
-    DIRECTORY/TASK/COMPLETED                        SeqIO's mark
+DIRECTORY/TASK/SPLIT.tfrecord-0000k-of-0000n    examples before the first random step
+DIRECTORY/TASK/definition.json                  steps, vocabulary and input, and the shards with their sizes
+DIRECTORY/TASK/COMPLETED                        SeqIO's mark
 """
 
 import dataclasses
@@ -62,9 +62,7 @@ def splits_with_data(task: seqio.Task) -> list[str]:
     return list(task.splits)
 
 
-def cached_tasks(
-    tasks: Sequence[seqio.Task], directory: Path, split: str
-) -> tuple[list[seqio.Task], dict[str, str]]:
+def cached_tasks(tasks: Sequence[seqio.Task], directory: Path, split: str) -> tuple[list[seqio.Task], dict[str, str]]:
     """Returns the tasks as SeqIO reads them from their caches, and each cache's id.
 
     Raises:
@@ -81,28 +79,28 @@ def _check(task: seqio.Task, directory: Path, split: str) -> str:
     cached = directory / seqio.get_task_dir_from_name(task.name)
     cached_steps(task)
     if not (cached / FILE_NAME).is_file():
-        raise UserError(f"{directory} holds no cache of task {task.name}; m5jax data cache --task={task.name} makes one")
+        raise UserError(
+            f"{directory} holds no cache of task {task.name}; m5jax data cache --task={task.name} makes one"
+        )
     try:
         made = json.loads((cached / FILE_NAME).read_text(encoding="utf-8"))
-        shards = made["splits"]
+        shards = made["splits"][split]["shards"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{cached / FILE_NAME} is damaged ({error}); make the cache again") from error
-    if split not in shards:
-        raise UserError(f"the cache {cached} has no split {split!r}; splits there: {', '.join(sorted(shards))}")
-    for name, wanted in cache_definition(task, list(shards)).items():
+    for name, wanted in cache_definition(task, list(made["splits"])).items():
         if made.get(name) != wanted:
             raise UserError(
                 f"the cache {cached} was made with another definition: {name} was {made.get(name)}, is {wanted}; "
                 "make it again"
             )
-    for name, size in shards[split]["shards"].items():
+    for name, size in shards.items():
         path = cached / name
         if not path.is_file():
             raise UserError(f"the cache {cached} is not whole: its shard {name} is missing; make it again")
         if path.stat().st_size != size:
             raise UserError(
-                f"the cache {cached} is damaged: its shard {name} has {path.stat().st_size} bytes, {size} were written; "
-                "make it again"
+                f"the cache {cached} is damaged: its shard {name} has {path.stat().st_size} bytes, "
+                f"{size} were written; make it again"
             )
     return str(made["id"])
 

@@ -53,7 +53,9 @@ def cache_tasks(
     for task in tasks:
         cached_steps(task)
         if _task_directory(directory, task).exists():
-            raise UserError(f"{_task_directory(directory, task)} exists; remove it or choose another --output_cache_dir")
+            raise UserError(
+                f"{_task_directory(directory, task)} exists; remove it or choose another --output_cache_dir"
+            )
     options = read_options(beam_options)
     path = Path(vocabulary or default_vocabulary(name))
     set_current_vocabulary(path)
@@ -69,10 +71,7 @@ def _cache(task: seqio.Task, directory: Path, vocabulary: Path, modules: Sequenc
         with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as temporary:
             staging = Path(temporary) / "cache"
             staging.mkdir()
-            run_pipeline(
-                lambda pipeline: [_add_split(pipeline, task, split, vocabulary, modules, staging) for split in splits],
-                options,
-            )
+            run_pipeline(lambda pipeline: _add_splits(pipeline, task, splits, vocabulary, modules, staging), options)
             described = {split: _describe_split(staging, split) for split in splits}
             values = {**definition, "id": uuid.uuid4().hex, "splits": described}
             (staging / FILE_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -83,19 +82,25 @@ def _cache(task: seqio.Task, directory: Path, vocabulary: Path, modules: Sequenc
     return sum(values["examples"] for values in described.values())
 
 
-def _add_split(
-    pipeline: beam.Pipeline, task: seqio.Task, split: str, vocabulary: Path, modules: Sequence[str], staging: Path
+def _add_splits(
+    pipeline: beam.Pipeline,
+    task: seqio.Task,
+    splits: Sequence[str],
+    vocabulary: Path,
+    modules: Sequence[str],
+    staging: Path,
 ) -> None:
     setup = functools.partial(set_current_vocabulary, vocabulary)
-    read = beam_utils.PreprocessTask(task, split, setup_fn=setup, modules_to_import=modules)
-    shards = max(len(read.shards), _LEAST_SHARDS)
-    examples = pipeline | f"{split} steps" >> read | f"{split} shuffle" >> beam.Reshuffle()
-    prefix = seqio.get_cached_tfrecord_prefix(str(staging), split)
-    _ = examples | f"{split} write" >> beam_utils.WriteExampleTfRecord(prefix, num_shards=shards)
-    information = examples | f"{split} features" >> beam_utils.GetInfo(shards)
-    _ = information | f"{split} info" >> beam_utils.WriteJson(seqio.get_cached_info_path(str(staging), split))
-    counts = examples | f"{split} count" >> beam_utils.GetStats(task.output_features)
-    _ = counts | f"{split} stats" >> beam_utils.WriteJson(seqio.get_cached_stats_path(str(staging), split))
+    for split in splits:
+        read = beam_utils.PreprocessTask(task, split, setup_fn=setup, modules_to_import=modules)
+        shards = max(len(read.shards), _LEAST_SHARDS)
+        examples = pipeline | f"{split} steps" >> read | f"{split} shuffle" >> beam.Reshuffle()
+        prefix = seqio.get_cached_tfrecord_prefix(str(staging), split)
+        _ = examples | f"{split} write" >> beam_utils.WriteExampleTfRecord(prefix, num_shards=shards)
+        information = examples | f"{split} features" >> beam_utils.GetInfo(shards)
+        _ = information | f"{split} info" >> beam_utils.WriteJson(seqio.get_cached_info_path(str(staging), split))
+        counts = examples | f"{split} count" >> beam_utils.GetStats(task.output_features)
+        _ = counts | f"{split} stats" >> beam_utils.WriteJson(seqio.get_cached_stats_path(str(staging), split))
 
 
 def _describe_split(staging: Path, split: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Cleaner:
         language, dropped = record.language, None
         if self._settings.languages is not None:
             language, dropped = self._settings.languages.decide(language, _running_text(record))
-            record = dataclasses.replace(record, **self._language_fields(record, language))
+            record = _in_language(record, language)
         elif language == UNDETERMINED:
             raise BadRecord("the language is stated as undetermined, and none is identified")
         if dropped is None and self._settings.filters is not None:
@@ -78,11 +78,6 @@ class Cleaner:
         # The key of the raw row: the side is the one that `ingest_corpus` would choose.
         default_key = parsed.id if isinstance(parsed, ProductRecord) else parsed.text
         return Cleaned(language, dropped, self._side(row, split, default_key), record.to_json())
-
-    def _language_fields(self, record: Record, language: str) -> dict[str, str]:
-        if isinstance(record, TextRecord):
-            return {"lang": language}
-        return {"language": language, "locale": language if record.locale == UNDETERMINED else record.locale}
 
     def _clean_labelled(self, row: Mapping[str, Any], split: str) -> Cleaned:
         column = self._settings.column_mapping.get(LANGUAGE)
@@ -120,6 +115,13 @@ def line_text(kind: str, line: str) -> str:
 def text_key(language: str, text: str) -> bytes:
     """Returns 16 bytes that stand for a text of a language: of n texts two share them with about n² / 2^129."""
     return hashlib.blake2b(f"{language}\n{text}".encode(), digest_size=16).digest()
+
+
+def _in_language(record: Record, language: str) -> Record:
+    if isinstance(record, TextRecord):
+        return TextRecord(record.text, language)
+    locale = language if record.locale == UNDETERMINED else record.locale
+    return dataclasses.replace(record, language=language, locale=locale)
 
 
 def _running_text(record: Record) -> str:

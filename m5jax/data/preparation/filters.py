@@ -4,9 +4,8 @@ arXiv 2112.11446, appendix A.1.1)."""
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from unicodedata import category
 
-from m5jax.data.preparation.normalize import split_words
+from m5jax.data.preparation.normalize import count_letters, split_words
 from m5jax.errors import UserError
 
 # Gopher's table A1: the most frequent n-gram of so many words, with its own limit each, as a share of the one for two.
@@ -18,8 +17,8 @@ _DUPLICATE_NGRAM = 5
 class QualityFilters:
     """Rules that a text must keep, in this order; one that breaks several is counted under the first.
 
-    The limits of repetition are Gopher's. Those of length are wide: Gopher's 50 words and C4's five sentences would drop
-    every product title. Words of scripts without spaces are single characters (`split_words`).
+    The limits of repetition are Gopher's. Those of length are wide: Gopher's 50 words and C4's five sentences would
+    drop every product title. Words of scripts without spaces are single characters (`split_words`).
 
     Attributes:
         minimum_characters, maximum_characters: length.
@@ -41,7 +40,7 @@ class QualityFilters:
     minimum_words: int = 3
     maximum_words: int = 100_000
     minimum_letter_share: float = 0.5
-    maximum_mean_word_length: float = 15.0
+    maximum_mean_word_length: float = 20.0
     maximum_duplicate_line_share: float = 0.3
     repetition_words: int = 100
     maximum_top_ngram_share: float = 0.2
@@ -84,14 +83,8 @@ class QualityFilters:
 
 def letter_share(text: str) -> float:
     """Returns the share of letters, with their combining marks, among characters that are not white space; 0 to 1."""
-    visible = "".join(text.split())
-    if not visible:
-        return 0.0
-    letters = sum(map(str.isalpha, visible))
-    if letters < len(visible):
-        # Marks (Arabic and Indian vowel signs) count with their letters; few texts need this look.
-        letters += sum(character >= "\u0300" and category(character)[0] == "M" for character in visible)
-    return letters / len(visible)
+    visible = len("".join(text.split()))
+    return count_letters(text) / visible if visible else 0.0
 
 
 def duplicate_line_share(text: str) -> float:

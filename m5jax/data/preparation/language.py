@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
+from m5jax.data.preparation.normalize import count_letters
 from m5jax.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 # The language of a record that states none; ISO 639-2's code for "undetermined".
 UNDETERMINED = "und"
 # The beginning of a text tells its language; the time that lingua takes grows with the length.
-_CHARACTERS = 500
+_CHARACTERS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class LanguageIdentification:
 
     def _identify(self, text: str, stated: str) -> str | None:
         beginning = text[:_CHARACTERS]
-        if stated != UNDETERMINED and sum(map(str.isalpha, beginning)) < self.minimum_letters:
+        if stated != UNDETERMINED and count_letters(beginning) < self.minimum_letters:
             return None
         codes = tuple(sorted({*self.languages, *self.candidates}))
         best = _detector(codes).compute_language_confidence_values(beginning)[0]

@@ -59,7 +59,12 @@ def _is_unspaced(code: int) -> bool:
     )
 
 
-_CLEANED, _WORD_CHARACTERS = _Cleaned(), _WordCharacters()
+class _Letters(_Characters):
+    def _value(self, character: str) -> str | int | None:
+        return ord(character) if unicodedata.category(character)[0] in "LM" else None
+
+
+_CLEANED, _WORD_CHARACTERS, _LETTERS = _Cleaned(), _WordCharacters(), _Letters()
 
 
 def normalize_text(text: str) -> str:
@@ -82,3 +87,8 @@ def split_words(text: str) -> list[str]:
     Each character of a script that is written without spaces (Chinese, Japanese, Thai, ...) is a word.
     """
     return text.casefold().translate(_WORD_CHARACTERS).split()
+
+
+def count_letters(text: str) -> int:
+    """Returns the number of letters and of the marks on them, which Arabic and Indian vowel signs are."""
+    return len(text.translate(_LETTERS))

@@ -1,7 +1,7 @@
 """The report of a preparation: one HTML file without scripts and links, so that it opens anywhere and a year later.
 
-Texts of the input (languages, reasons, file names) are escaped. Pictures are SVG in the page, with the figures that they
-show in a table beside them.
+Texts of the input (languages, reasons, file names) are escaped. Pictures are SVG in the page, with the figures
+that they show in a table beside them.
 """
 
 import json

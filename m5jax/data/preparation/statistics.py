@@ -90,7 +90,9 @@ def _of_language(counts: Mapping[str, Mapping[str, Counter[Any]]], language: str
     lengths: dict[str, Counter[int]] = {"characters": Counter(), "words": Counter()}
     for unit, histogram in lengths.items():
         for (split, length), count in of(unit).items():
-            values = splits.setdefault(split, {"records": 0, "bytes": of("bytes")[split, 0], "characters": 0, "words": 0})
+            values = splits.setdefault(
+                split, {"records": 0, "bytes": of("bytes")[split, 0], "characters": 0, "words": 0}
+            )
             values[unit] += length * count
             values["records"] += count if unit == "characters" else 0
             histogram[length] += count

@@ -86,9 +86,7 @@ class _FirstAndNumber(beam.CombineFn):
         first, number = accumulator
         return (document if first is None else min(first, document)), number + 1
 
-    def merge_accumulators(
-        self, accumulators: Iterable[tuple[Document | None, int]]
-    ) -> tuple[Document | None, int]:
+    def merge_accumulators(self, accumulators: Iterable[tuple[Document | None, int]]) -> tuple[Document | None, int]:
         found = list(accumulators)
         documents = [first for first, _ in found if first is not None]
         return min(documents, default=None), sum(number for _, number in found)
@@ -207,13 +205,13 @@ def _without_duplicates(item: tuple[bytes, Mapping[str, Iterable[Any]]]) -> Iter
         yield key, document
 
 
-def settle_rejected(
-    item: tuple[str, Mapping[str, Iterable[Any]]], good: int, limit: float, path: str
-) -> Iterator[int]:
+def settle_rejected(item: tuple[str, Mapping[str, Iterable[Any]]], good: int, limit: float, path: str) -> Iterator[int]:
     """Writes bad rows to `path`, if there are any, and yields their number; raises UserError past the limit."""
     rejected = sorted(item[1]["rejected"])
     if rejected:
-        lines = (json.dumps({"location": location, "reason": reason}, ensure_ascii=False) for location, reason in rejected)
+        lines = (
+            json.dumps({"location": location, "reason": reason}, ensure_ascii=False) for location, reason in rejected
+        )
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
     read = good + len(rejected)
     if len(rejected) > limit * read:
