@@ -127,6 +127,7 @@ def test_random_steps_are_never_cached(tmp_path):
     )
     with pytest.raises(UserError, match="task uncacheable cannot be cached"):
         cache_tasks("uncacheable", tmp_path)
+
     def corpus():
         return ingest_corpus("never", {"train": tmp_path / "none.jsonl"})
 
