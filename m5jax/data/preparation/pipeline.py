@@ -2,7 +2,7 @@
 
     OUTPUT/LANGUAGE/SPLIT-0000k-of-0000n.jsonl.zst    records for `ingest_corpus`, or labelled rows
     OUTPUT/statistics.json, OUTPUT/report.html        what was read, dropped and kept, and by which settings
-    OUTPUT/rejected.jsonl                             bad rows with their reason, where any
+    OUTPUT/rejected.jsonl                             bad rows with their reason, where any; at most 100,000
 
 The directory is made beside its place and renamed when it is whole. A run that too many bad rows stop leaves them in
 OUTPUT.rejected.jsonl.

@@ -6,6 +6,7 @@ ones (0), so that of two duplicates the held-out one stays; `line` is canonical 
 """
 
 import hashlib
+import heapq
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ Keyed = tuple[bytes, Document]
 Tally = tuple[tuple[str, str, str, int], int]
 
 TALLY, REJECTED = "tally", "rejected"
+MOST_LISTED = 100_000  # bad rows in rejected.jsonl
 _SHARD_SUFFIX = ".jsonl.zst"
 # A shard is chosen by a hash: with so many documents for each, none of them stays empty.
 _LEAST_DOCUMENTS_A_SHARD = 64
@@ -206,21 +208,32 @@ def _without_duplicates(item: tuple[bytes, Mapping[str, Iterable[Any]]]) -> Iter
 
 
 def settle_rejected(item: tuple[str, Mapping[str, Iterable[Any]]], good: int, limit: float, path: str) -> Iterator[int]:
-    """Writes bad rows to `path`, if there are any, and yields their number; raises UserError past the limit."""
-    rejected = sorted(item[1]["rejected"])
-    if rejected:
+    """Writes bad rows to `path`, if there are any, and yields their number; raises UserError past the limit.
+
+    At most `MOST_LISTED` are written: where every row of a huge input is bad, one worker could not hold them.
+    """
+    rejected = 0
+
+    def counted() -> Iterator[tuple[str, str]]:
+        nonlocal rejected
+        for pair in item[1]["rejected"]:
+            rejected += 1
+            yield pair
+
+    listed = heapq.nsmallest(MOST_LISTED, counted())
+    read = good + rejected
+    if listed:
         lines = (
-            json.dumps({"location": location, "reason": reason}, ensure_ascii=False) for location, reason in rejected
+            json.dumps({"location": location, "reason": reason}, ensure_ascii=False) for location, reason in listed
         )
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
-    read = good + len(rejected)
-    if len(rejected) > limit * read:
-        location, reason = rejected[0]
+    if rejected > limit * read:
+        location, reason = listed[0]
         raise UserError(
-            f"{len(rejected)} of {read} rows are bad ({len(rejected) / read:.1%}, allowed: {limit:.1%}); "
+            f"{rejected} of {read} rows are bad ({rejected / read:.1%}, allowed: {limit:.1%}); "
             f"the first: {location}: {reason}; all of them: {path}"
         )
-    yield len(rejected)
+    yield rejected
 
 
 def reason_tally(item: tuple[str, str]) -> Tally:
