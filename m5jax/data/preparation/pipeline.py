@@ -184,13 +184,15 @@ def run_pipeline(build_steps: Any, options: PipelineOptions) -> None:
 
 
 def _user_message(error: Exception) -> str | None:
-    """Returns the line of the UserError that a step raised, or of a wrong option, None for any other error."""
+    """Returns the line for an error that a user can mend, in a step or of an option, None for any other error."""
     if isinstance(error, UserError):
         line = str(error)
     elif found := re.search(r"^m5jax\.errors\.UserError: ([^\n]*)", str(error), re.MULTILINE):
         line = found[1]  # of a runner that passes on the text alone
     elif isinstance(error, ValueError) and "pipeline runner" in str(error):
         return f"--beam_options: {error}".splitlines()[0]
+    elif found := re.search(r"\[Errno \d+\] ([^\n]*)", str(error)):  # a full disk, a cluster that does not answer
+        line = f"the pipeline stopped: {found[1]}"
     else:
         return None
     return line.partition(" [while running ")[0]

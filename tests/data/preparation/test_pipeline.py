@@ -152,7 +152,20 @@ def test_bad_files_and_options_are_one_line(raw, tmp_path):
         prepare(settings, ["--rnner=X"])
     with pytest.raises(UserError, match="--beam_options: Unexpected pipeline runner: Flonk"):
         prepare(settings, ["--runner=Flonk"])
+    with pytest.raises(UserError, match="cannot write .*other.jsonl/out: "):
+        prepare(dataclasses.replace(settings, output=str(tmp_path / "other.jsonl" / "out")))
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_error_of_the_system_in_a_step_is_one_line(raw, tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="^the pipeline stopped: .*No space left on device") as caught:
+        prepare(Preparation(input=raw.sources, output=str(tmp_path / "out"), **ALL))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_held_out_texts_stay_and_their_copies_leave_the_training_texts(tmp_path):
