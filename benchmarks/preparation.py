@@ -40,9 +40,9 @@ def main() -> None:
         output = arguments.keep or f"{temporary}/prepared"
         bindings = [f"INPUT={source!r}", f"OUTPUT={output!r}", "Preparation.column_mapping={'split_key': 'doc'}"]
         settings = load_preparation([CONFIG], bindings)
-        before = time.perf_counter()
+        before, processor_before = time.perf_counter(), time.process_time()
         statistics = prepare(settings)
-        seconds = time.perf_counter() - before
+        seconds, processor_seconds = time.perf_counter() - before, time.process_time() - processor_before
         written = sum(path.stat().st_size for path in Path(output).glob("*/*.zst"))
     print(statistics_table(statistics))
     size = sum(of["bytes"] for values in statistics["languages"].values() for of in values["splits"].values())
@@ -50,6 +50,8 @@ def main() -> None:
         "environment": environment(),
         "seconds": round(seconds, 1),
         "documents_per_second": round(statistics["read"] / seconds),
+        "processor_seconds": round(processor_seconds, 1),
+        "documents_per_processor_second": round(statistics["read"] / processor_seconds),
         "peak_memory_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "kept_bytes": size,
         "compressed_bytes": written,
