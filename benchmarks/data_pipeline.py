@@ -74,6 +74,8 @@ def stage_datasets(task: seqio.Task, length: int, records: int, seed: int) -> It
     lengths = dict.fromkeys(task.output_features, length)
     with seqio.utils.map_seed_manager(seed):
         for step in task.preprocessors:
+            if isinstance(step, seqio.CacheDatasetPlaceholder):
+                continue
             dataset = seqio.utils.add_kwargs_to_transform(
                 step, sequence_length=lengths, output_features=task.output_features
             )(dataset)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -55,7 +56,7 @@ def run(command, directory):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
-    if words[1] in ("train", "data"):
+    if words[1] == "train" or words[1:3] == ["data", "materialize"]:
         words += SMALL
     module = [sys.executable, "-m", "m5jax.cli.main"]
     done = subprocess.run([*module, *words[1:]], cwd=directory, env=environment, capture_output=True, text=True)
@@ -112,7 +113,7 @@ def test_commands_by_hand(workshop):
     directory.mkdir()
     rows = [{"id": product["sku"], "language": product["lang"], "title": product["name"]} for product in PRODUCTS]
     (directory / "products.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    train, evaluate, embed, search, listing, show, _ = commands(section("Two commands"))
+    train, evaluate, embed, search, listing, show, _, _ = commands(section("Two commands"))
     assert "accuracy" in run(train, directory)
     assert "accuracy" in run(evaluate, directory)
     assert "240 embeddings" in run(embed, directory)
@@ -130,6 +131,19 @@ def test_commands_of_the_training_page_run(workshop):
     assert "accuracy" in run(mesh, workshop)
     assert "5,000 rows" in run(materialize, workshop)
     assert "accuracy" in run(train, workshop)
+
+
+def test_commands_of_the_data_page_run(workshop):
+    directory = workshop / "data_page"
+    (directory / "raw").mkdir(parents=True)
+    rows = "".join(json.dumps({"text": f"{product['name']} is new here", "lang": "en"}) + "\n" for product in PRODUCTS)
+    compressed = zstandard.ZstdCompressor().compress(rows.encode("utf-8"))
+    (directory / "raw" / "texts.jsonl.zst").write_bytes(compressed)
+    text = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
+    prepare, cache, train = [command for command in commands(text) if re.search("data prepare|cache", command)]
+    assert "written to prepared" in run(prepare, directory)
+    assert "embedded_catalog_de_mlm: 2,000 examples cached" in run(cache, directory)
+    assert "accuracy" in run(train, directory)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

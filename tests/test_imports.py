@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA_LIBRARIES = ("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "gin")
+DATA_LIBRARIES += ("apache_beam", "datasketch", "lingua")
 LIGHT = (
     "m5jax",
     "m5jax.errors",
@@ -19,6 +20,7 @@ LIGHT = (
     "m5jax.objectives",
     "m5jax.evaluation.evaluator",
     "m5jax.data.materialized",
+    "m5jax.data.preparation.settings",
     "partitioning",
 )
 
@@ -69,6 +71,7 @@ FORBIDDEN = {
 
 # Module: the only folder that imports it.
 FENCED = {"gin": "m5jax/configuration", "flax": "m5jax/models", "seqio": "m5jax/data", "tensorflow": "m5jax/data"}
+FENCED |= dict.fromkeys(("apache_beam", "datasketch", "lingua"), "m5jax/data/preparation")
 
 BLOCKER = """
 import sys

@@ -1,12 +1,22 @@
-"""`m5jax data`: training input written down, and its records scored."""
+"""`m5jax data`: training input prepared, written down, and its records scored."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from m5jax.cli.flags import positive
 
-DESCRIPTION = """Writes training input down, or scores its records.
+DESCRIPTION = """Prepares training input, writes it down, and scores its records.
+
+prepare: from raw files to clean shards, by Apache Beam: normalised, language identified, filtered, without duplicates
+  m5jax data prepare --gin_file=gin_configs/preparation/text.gin \\
+    --gin.INPUT="'raw/*.jsonl.zst'" --gin.OUTPUT="'prepared'"
+
+cache: the steps of a task before its random ones, done once (SeqIO's offline cache, by Apache Beam)
+  m5jax data cache --task=embedded_catalog_mlm --output_cache_dir=cache
+  m5jax train --gin_file=gin_configs/experiments/quickstart.gin --gin.RUN_DIR="'runs/a'" \\
+    --gin.DataConfig.cache_dir="'cache'"
 
 materialize: the packed rows of a run in the order of training, to be read by any number of hosts, and its held-out rows
   m5jax data materialize --gin_file=gin_configs/experiments/quickstart.gin --rows=5000 --output=rows
@@ -23,21 +33,49 @@ score: how hard a trained run finds each record of a task, for tasks that sample
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "data",
-        help="write training input down, score its records",
+        help="prepare training input, write it down, score its records",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="materialize | score")
-    materialize = verbs.add_parser("materialize", help="write the packed rows of a run", allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="prepare | cache | materialize | score")
+    _add_prepare(verbs.add_parser("prepare", help="make clean shards of raw files", allow_abbrev=False))
+    _add_cache(verbs.add_parser("cache", help="do the steps of a task before its random ones once", allow_abbrev=False))
+    _add_materialize(verbs.add_parser("materialize", help="write the packed rows of a run", allow_abbrev=False))
+    _add_score(verbs.add_parser("score", help="write the loss of a run on each record of a task", allow_abbrev=False))
+
+
+def _add_prepare(prepare: argparse.ArgumentParser) -> None:
+    prepare.add_argument("--gin_file", action="append", required=True, metavar="FILE", help="of the preparation")
+    _add_gin(prepare)
+    _add_beam_options(prepare)
+    prepare.set_defaults(run=_prepare)
+
+
+def _add_cache(cache: argparse.ArgumentParser) -> None:
+    cache.add_argument("--task", required=True, metavar="NAME", help="task, or mixture, whose tasks are cached")
+    cache.add_argument(
+        "--task_module", action="append", metavar="MODULE", help="module that registers tasks (default: tasks)"
+    )
+    cache.add_argument("--output_cache_dir", type=Path, required=True, metavar="DIR", help="directory of caches")
+    cache.add_argument(
+        "--vocabulary", default="", metavar="FILE", help="vocabulary (needed where the task has none of its own)"
+    )
+    _add_beam_options(cache)
+    cache.set_defaults(run=_cache)
+
+
+def _add_materialize(materialize: argparse.ArgumentParser) -> None:
     materialize.add_argument("--gin_file", action="append", required=True, metavar="FILE", help="of the run")
-    materialize.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
+    _add_gin(materialize)
     size = materialize.add_mutually_exclusive_group(required=True)
     size.add_argument("--steps", type=positive, help="rows of so many steps of the run")
     size.add_argument("--epochs", type=positive, help="passes over the records of each task")
     size.add_argument("--rows", type=positive, help="rows to write")
     materialize.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory; must not exist")
     materialize.set_defaults(run=_materialize)
-    score = verbs.add_parser("score", help="write the loss of a run on each record of a task", allow_abbrev=False)
+
+
+def _add_score(score: argparse.ArgumentParser) -> None:
     score.add_argument("--run", dest="run_dir", type=Path, required=True, metavar="DIR", help="run directory")
     score.add_argument("--task", required=True, metavar="NAME", help="task over a corpus, no mixture")
     score.add_argument("--output", type=Path, required=True, metavar="FILE", help="Parquet file; must not exist")
@@ -48,6 +86,19 @@ def add_parser(subparsers: Any) -> None:
     )
     score.add_argument("--batch_size", type=positive, default=64, help="examples at a time (default: %(default)s)")
     score.set_defaults(run=_score)
+
+
+def _add_gin(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
+
+
+def _add_beam_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--beam_options",
+        default="",
+        metavar="FLAGS",
+        help="of Apache Beam, in one argument: --beam_options='--runner=FlinkRunner --flink_master=HOST:PORT'",
+    )
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -66,6 +117,41 @@ def _score(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
     )
     print(f"scores of {count:,} records written to {arguments.output}")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from m5jax.configuration.load import load_preparation
+    from m5jax.data.preparation.load_beam import load_beam
+
+    settings = load_preparation(arguments.gin_file, arguments.gin)
+    load_beam()
+    from m5jax.data.preparation.pipeline import prepare
+    from m5jax.data.preparation.statistics import statistics_table
+
+    statistics = prepare(settings, shlex.split(arguments.beam_options))
+    print(f"{statistics_table(statistics)}\n\nwritten to {settings.output}: shards, statistics.json, report.html")
+    return 0
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from m5jax.configuration.load import import_task_modules
+    from m5jax.data.preparation.load_beam import load_beam
+
+    modules = arguments.task_module or ["tasks"]
+    import_task_modules(modules)
+    load_beam()
+    from m5jax.data.preparation.cache_tasks import cache_tasks
+
+    cached = cache_tasks(
+        arguments.task,
+        arguments.output_cache_dir,
+        vocabulary=arguments.vocabulary,
+        task_modules=modules,
+        beam_options=shlex.split(arguments.beam_options),
+    )
+    for name, examples in cached.items():
+        print(f"{name}: {examples:,} examples cached in {arguments.output_cache_dir}")
     return 0
 
 

@@ -6,6 +6,7 @@ Python function) are refused, so that a config from elsewhere executes nothing.
 
 import dataclasses
 import tokenize
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -59,8 +60,10 @@ class _Delegate(config_parser.ParserDelegate):
         return _Reference(f"%{macro_name}")
 
 
-def parse_gin(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
+def parse_gin(files: Sequence[str], bindings: Sequence[str] = (), root: str = "Run") -> None:
     """Checks and parses gin files, then `bindings` on top (`NAME.argument=value` or `MACRO=value`).
+
+    `root` names the configurable that will be called: a binding of the command line must reach it.
 
     Raises:
       UserError: a file, configurable, argument or macro is unknown, a value does not parse, or a file imports code.
@@ -80,7 +83,7 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
             macros[binding.name] = binding.value
     for binding in (*in_files, *on_command_line):
         _check(binding, macros)
-    _check_effect(on_command_line, (*in_files, *on_command_line))
+    _check_effect(on_command_line, (*in_files, *on_command_line), root)
     gin.clear_config()
     gin.add_config_file_search_path(str(REPOSITORY))
     gin.parse_config_files_and_bindings([str(path) for path in found], [_spaced(text) for text in bindings])
@@ -159,18 +162,18 @@ def _check(binding: Binding, macros: Mapping[str, Any]) -> None:
     name = binding.name.rpartition("/")[2]
     if name not in CONFIGURABLES:
         raise _at(binding.where, unknown_name("gin name", name, CONFIGURABLES))
-    types = typing.get_type_hints(CONFIGURABLES[name])
-    if binding.argument not in types:
-        raise _at(binding.where, unknown_name(f"argument of {name}", binding.argument, types))
+    hints = typing.get_type_hints(CONFIGURABLES[name])
+    if binding.argument not in hints:
+        raise _at(binding.where, unknown_name(f"argument of {name}", binding.argument, hints))
     value = _resolved(binding, macros)
-    if not _fits(value, types[binding.argument]):
-        raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {_type_name(types[binding.argument])}")
+    if not _fits(value, hints[binding.argument]):
+        raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {_type_name(hints[binding.argument])}")
 
 
-def _check_effect(given: Iterable[Binding], everything: Iterable[Binding]) -> None:
+def _check_effect(given: Iterable[Binding], everything: Iterable[Binding], root: str) -> None:
     """Raises UserError for a binding of the command line to a configurable that nothing refers to."""
     values = {binding.key: binding.value for binding in everything}
-    referred = {"Run"} | {reference.configurable for value in values.values() for reference in _references(value)}
+    referred = {root} | {reference.configurable for value in values.values() for reference in _references(value)}
     for binding in given:
         name = binding.name.rpartition("/")[2]
         if binding.argument and name not in referred:
@@ -193,33 +196,31 @@ def _resolved(binding: Binding, macros: Mapping[str, Any]) -> Any:
 
 def _fits(value: Any, expected: Any) -> bool:
     """Whether a literal, or a reference to a configurable, is of the annotated type."""
-    options = typing.get_args(expected) or (expected,)
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in arguments)
     if isinstance(value, _Reference):
-        called = value.text.endswith("()")
-        return called and any(option is CONFIGURABLES[value.configurable] for option in options)
-    if value is None:
-        return type(None) in options
+        return value.text.endswith("()") and expected is CONFIGURABLES[value.configurable]
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if typing.get_origin(expected) is tuple:
-        return isinstance(value, (tuple, list)) and all(_fits(item, options[0]) for item in value)
-    if typing.get_origin(expected) is Mapping:
-        return isinstance(value, dict) and all(
-            _fits(item, kind) for pair in value.items() for item, kind in zip(pair, options, strict=True)
-        )
+    if origin is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(item, arguments[0]) for item in value)
+    if origin in (dict, Mapping):
+        pairs = value.items() if isinstance(value, dict) else [(None, None)]
+        return all(_fits(name, arguments[0]) and _fits(item, arguments[1]) for name, item in pairs)
     return isinstance(expected, type) and isinstance(value, expected)
 
 
 def _type_name(expected: Any) -> str:
+    options = typing.get_args(expected)
     if typing.get_origin(expected) is tuple:
-        return f"a tuple of {_type_name(typing.get_args(expected)[0])}"
-    if typing.get_origin(expected) is Mapping:
-        return "a dict of " + " to ".join(map(_type_name, typing.get_args(expected)))
+        return f"a tuple of {_type_name(options[0])}"
+    if typing.get_origin(expected) in (dict, Mapping):
+        return f"a mapping from {_type_name(options[0])} to {_type_name(options[1])}"
     if expected is type(None):
         return "None"
-    options = typing.get_args(expected)
     if options:
         return " or ".join(map(_type_name, options))
     return f"@{expected.__name__}()" if expected.__name__ in CONFIGURABLES else expected.__name__

@@ -32,6 +32,7 @@ def live_batches(
         shard_index=shard_index,
         shard_count=shard_count,
         epochs=epochs,
+        cache_dir=data.cache_dir,
     )
 
 

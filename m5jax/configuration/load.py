@@ -1,10 +1,11 @@
-"""Runs, loaded: from gin files, or from the directory of one that was trained."""
+"""Runs and preparations, loaded: from gin files, or from the directory of a run that was trained."""
 
 import dataclasses
 import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gin
 
@@ -12,6 +13,7 @@ from m5jax.configuration.gin_files import parse_gin
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import CONFIG, VOCABULARY, read_attributes
 from m5jax.data.load_tensorflow import load_tensorflow
+from m5jax.data.preparation.settings import Preparation
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
 from m5jax.inference.embedder import Embedder
@@ -22,9 +24,18 @@ from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
 def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> Run:
     """Returns the run that gin files and overrides describe; raises UserError where they do not describe one."""
-    parse_gin(files, overrides)
+    return _load(files, overrides, "Run")
+
+
+def load_preparation(files: Sequence[str], overrides: Sequence[str] = ()) -> Preparation:
+    """Returns the preparation that gin files and overrides describe; raises UserError as `load_run`."""
+    return _load(files, overrides, "Preparation")
+
+
+def _load(files: Sequence[str], overrides: Sequence[str], root: str) -> Any:
+    parse_gin(files, overrides, root)
     try:
-        return gin.get_configurable("Run")()
+        return gin.get_configurable(root)()
     except (UserError, PartitioningError) as error:
         raise UserError(str(error).splitlines()[0]) from error  # gin adds lines on where it was called
     except TypeError as error:

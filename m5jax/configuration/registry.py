@@ -5,6 +5,10 @@ import gin
 from m5jax.configuration.run import DataConfig, Run
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional, UniMax
+from m5jax.data.preparation.filters import QualityFilters
+from m5jax.data.preparation.language import LanguageIdentification
+from m5jax.data.preparation.near_duplicates import NearDuplicates
+from m5jax.data.preparation.settings import Preparation
 from m5jax.models import EncoderConfig
 from m5jax.objectives import LanguageModel
 from m5jax.training.checkpoints import KeepPolicy
@@ -23,10 +27,14 @@ CONFIGURABLES: dict[str, type] = {
         EncoderConfig,
         InverseSquareRoot,
         KeepPolicy,
+        LanguageIdentification,
         LanguageModel,
         MaskingPolicy,
         MeshConfig,
+        NearDuplicates,
+        Preparation,
         Proportional,
+        QualityFilters,
         Run,
         TrainerConfig,
         UniMax,

@@ -25,6 +25,8 @@ class DataConfig:
       mixing: how languages, and other members of mixtures without fixed weights, are sampled.
       materialized: directory that `m5jax data materialize` wrote with this configuration, to read instead of the tasks'
         records; empty: none.
+      cache_dir: directory in which `m5jax data cache` made a cache of each task, to train from instead of the records;
+        empty: none.
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
       seed: of shuffling, mixing and masking.
       evaluation_examples: at most so many held-out records a language.
@@ -37,6 +39,7 @@ class DataConfig:
     mixing: Proportional | UniMax = Proportional()  # noqa: RUF009 (immutable)
     masking: MaskingPolicy | None = None
     materialized: str = ""
+    cache_dir: str = ""
     seed: int = 0
     evaluation_examples: int = 1000
 
@@ -44,6 +47,8 @@ class DataConfig:
         for name in ("length", "batch_size", "evaluation_examples"):
             if getattr(self, name) < 1:
                 raise UserError(f"DataConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        if self.materialized and self.cache_dir:
+            raise UserError("DataConfig.materialized and DataConfig.cache_dir are both set; train from one of them")
 
 
 @dataclasses.dataclass(frozen=True)

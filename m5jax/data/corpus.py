@@ -191,6 +191,12 @@ def rejected_path(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.rejected.jsonl")
 
 
+def in_validation(key: str, fraction: float) -> bool:
+    """Whether records with this split key are among the `fraction` for validation, by a hash that no run changes."""
+    digest = hashlib.blake2b(key.encode("utf-8", errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2.0**64
+
+
 @dataclasses.dataclass(frozen=True)
 class _Ingestion:
     kind: RecordKind
@@ -212,8 +218,7 @@ class _Ingestion:
         key = column_value(row, self.column_mapping[SPLIT_KEY]) if SPLIT_KEY in self.column_mapping else None
         if key is None:
             key = record.split_key
-        digest = hashlib.blake2b(str(key).encode("utf-8", errors="replace"), digest_size=8).digest()
-        return "validation" if int.from_bytes(digest, "big") < self.validation_fraction * 2.0**64 else split
+        return "validation" if in_validation(str(key), self.validation_fraction) else split
 
 
 def _write(
@@ -301,9 +306,13 @@ def _check_arguments(
 
 
 def _fingerprint(files: Mapping[str, list[str]], settings: Mapping[str, Any]) -> str:
-    described = {split: _file_states(paths) for split, paths in files.items()}
-    content = json.dumps([FORMAT_VERSION, SHARDS, described, settings], sort_keys=True, default=str)
+    content = json.dumps([FORMAT_VERSION, SHARDS, describe_files(files), settings], sort_keys=True, default=str)
     return hashlib.blake2b(content.encode("utf-8"), digest_size=6).hexdigest()
+
+
+def describe_files(files: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+    """Returns, for each split, what tells its expanded sources from others: name, size and time of change of files."""
+    return {split: _file_states(paths) for split, paths in files.items()}
 
 
 def _file_states(paths: Sequence[str]) -> list[Any]:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import seqio
 
 
 def described(step: Any) -> str:
@@ -22,3 +24,8 @@ def described(step: Any) -> str:
     if isinstance(step, (bool, int, float, str, Mapping)):
         return repr(step)
     return getattr(step, "__name__", type(step).__name__)
+
+
+def describe_steps(steps: Sequence[Callable[..., Any]]) -> list[str]:
+    """Returns each preprocessor described; where a cache stands between them says nothing of what they make."""
+    return [described(step) for step in steps if not isinstance(step, seqio.CacheDatasetPlaceholder)]

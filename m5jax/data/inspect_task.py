@@ -118,7 +118,9 @@ def _steps(task: seqio.Task, lengths: Mapping[str, int], seed: int) -> Iterable[
     dataset = task.source.get_dataset("train", shuffle=False)
     aligned = targets_are_aligned(task)
     yield "record", (_displayed(example, aligned) for example in DatasetIterator(dataset))
-    for index, step in enumerate(task.preprocessors, start=1):
+    # Where the offline cache is made nothing happens to an example.
+    steps = [step for step in task.preprocessors if not isinstance(step, seqio.CacheDatasetPlaceholder)]
+    for index, step in enumerate(steps, start=1):
         with seqio.utils.map_seed_manager(seed):
             step_with_arguments = seqio.utils.add_kwargs_to_transform(
                 step, sequence_length=lengths, output_features=task.output_features

@@ -15,13 +15,14 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.described import described
+from m5jax.data.described import describe_steps
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
 from m5jax.data.preprocessors import MaskTokens
 from m5jax.data.row_shape import RowShape
+from m5jax.data.task_cache import cached_tasks
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
@@ -96,6 +97,7 @@ def training_batches(
     shard_count: int = 1,
     split: str = "train",
     epochs: int | None = None,
+    cache_dir: str | Path = "",
 ) -> BatchIterator:
     """Returns shuffled, packed batches of a task or mixture, endless unless `epochs` is given.
 
@@ -115,9 +117,12 @@ def training_batches(
         split: the split to read.
         epochs: passes over the records of each task; tasks that end first leave their share to the others, and the last
             batch is smaller.
+        cache_dir: directory in which `m5jax data cache` made a cache of each task, to read instead of their records;
+            empty: none.
 
     Raises:
-        UserError: an unknown name, impossible shapes, a task without data in `split`, or no current vocabulary.
+        UserError: an unknown name, impossible shapes, a task without data in `split`, no current vocabulary, or a cache
+            that is missing, damaged, or of another vocabulary, task definition or input.
     """
     tasks = _with_masking(find_tasks(name), masking)
     shape = RowShape(tasks, length, targets_length)
@@ -128,6 +133,9 @@ def training_batches(
     for task_name, count in counts.items():
         if count < shard_count:
             raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
+    caches = None
+    if cache_dir:
+        tasks, caches = cached_tasks(tasks, Path(cache_dir), split)
     shard = seqio.ShardInfo(shard_index, shard_count)
     examples = [
         _dataset(
@@ -140,6 +148,7 @@ def training_batches(
             seed=seed + 1_000 * index,
             shard_info=shard if shard_count > 1 else None,
             num_epochs=epochs,
+            use_cached=caches is not None,
         )
         for index, task in enumerate(tasks)
     ]
@@ -162,6 +171,7 @@ def training_batches(
         "rates": rates,
         # By version, or the fingerprint of their input: a position means nothing in other records.
         "corpora": [task.source.identity for task in tasks if hasattr(task.source, "identity")],
+        "caches": caches,
         "batch_size": batch_size,
         "shard": [shard_index, shard_count],
     }
@@ -181,7 +191,7 @@ def definition(
     """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
     tasks = _with_masking(find_tasks(name), masking)
     return {
-        "tasks": {task.name: [described(step) for step in task.preprocessors] for task in tasks},
+        "tasks": {task.name: describe_steps(task.preprocessors) for task in tasks},
         "mixing": str(mixing or Proportional()),
         "vocabulary": current_vocabulary().fingerprint,
         "split": split,

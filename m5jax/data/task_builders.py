@@ -97,7 +97,9 @@ def add_task(
         UserError: the name is taken.
     """
     serialize = functools.partial(serialize_records, corpus=corpus, attributes=attributes)
-    register(name, corpus, language, [serialize, _TOKENIZE, *objective])
+    # Before the first step that is random or knows the row's length.
+    cache = [] if attributes.is_random else [seqio.CacheDatasetPlaceholder()]
+    register(name, corpus, language, [serialize, _TOKENIZE, *cache, *objective])
 
 
 _TOKENIZE = functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False)
@@ -147,7 +149,8 @@ def add_pair_task(
         UserError: the name is taken.
     """
     serialize = functools.partial(serialize_pairs, corpus=corpus, make=make)
-    register(name, corpus, language, [serialize, _TOKENIZE, seqio.preprocessors.append_eos_after_trim], metrics)
+    steps = [serialize, _TOKENIZE, seqio.CacheDatasetPlaceholder(), seqio.preprocessors.append_eos_after_trim]
+    register(name, corpus, language, steps, metrics)
 
 
 def add_product_tasks(name: str, corpus: Callable[[], Corpus], languages: Sequence[str]) -> None:

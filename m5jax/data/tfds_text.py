@@ -124,6 +124,7 @@ def _add_task(name: str, source: TfdsTextSource, objective: Sequence[Preprocesso
         preprocessors=[
             functools.partial(serialize_texts, feature=source.feature),
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+            seqio.CacheDatasetPlaceholder(),
             *objective,
         ],
         output_features=OUTPUT_FEATURES,

@@ -1,7 +1,8 @@
 import gin
 import pytest
 
-from m5jax.configuration.gin_files import find_gin_file, parse_gin, read_bindings
+from m5jax.configuration.gin_files import REPOSITORY, find_gin_file, parse_gin, read_bindings
+from m5jax.configuration.load import load_preparation
 from m5jax.errors import UserError
 
 QUICKSTART = "gin_configs/experiments/quickstart.gin"
@@ -113,3 +114,44 @@ def test_includes_that_are_absent_or_go_in_a_circle(tmp_path):
     write(tmp_path, f"include '{path}'\n")
     with pytest.raises(UserError, match=r"includes .*run\.gin, which includes it"):
         parse_gin([path])
+
+
+PREPARATION = "gin_configs/preparation/text.gin"
+RAW = ["INPUT='raw.jsonl'", "OUTPUT='out'"]
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("gin_configs/preparation/*.gin")), ids=lambda path: path.stem)
+def test_preparations_load_and_say_what_is_required(path):
+    assert load_preparation([str(path)], RAW).output == "out"
+    with pytest.raises(UserError, match="no input is named; add --gin.INPUT="):
+        load_preparation([str(path)])
+
+
+def test_values_of_preparations_reach_them():
+    mapping = "Preparation.column_mapping={'text': 'body'}"
+    split = "INPUT={'train': ('a.jsonl', 'b.jsonl'), 'test': 'c.jsonl'}"
+    found = load_preparation([PREPARATION], [*RAW, mapping, split, "LANGUAGES=('pt',)", "NearDuplicates.threshold=0.9"])
+    assert found.sources == {"train": ("a.jsonl", "b.jsonl"), "test": "c.jsonl"}
+    assert found.column_mapping == {"text": "body"}
+    assert found.languages.languages == ("pt",)
+    assert found.near_duplicates.threshold == 0.9
+    assert load_preparation([PREPARATION], [*RAW, "Preparation.near_duplicates=None"]).near_duplicates is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("Preparation.column_mapping={'text': 3}", "allowed: a mapping from str to str"),
+        ("Preparation.column_mapping='text'", "allowed: a mapping from str to str"),
+        ("INPUT=3", "allowed: str or a tuple of str or a mapping from str to str or a tuple of str"),
+        ("INPUT={'train': 3}", "Preparation.input = {'train': 3}"),
+        ("Preparation.near_duplicates=@QualityFilters()", "allowed: @NearDuplicates() or None"),
+        ("TrainerConfig.steps=3", "has no effect: nothing refers to @TrainerConfig()"),
+        ("Preparation.kind='txt'", "did you mean text"),
+    ],
+)
+def test_mistakes_of_preparations_are_named_in_one_line(override, message):
+    with pytest.raises(UserError) as error:
+        load_preparation([PREPARATION], [*RAW, override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
