@@ -85,7 +85,7 @@ def test_the_page_of_tasks(workshop):
     code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     (workshop / "shop_tasks.py").write_text(code, encoding="utf-8")
     listed = run("PYTHONPATH=. m5jax tasks list shop_ --task_module=shop_tasks", workshop)
-    for name in ("shop_de_ul2", "shop_value_mlm", "shop_en_half", "shop_en_brand", "shop_all"):
+    for name in ("shop_de_ul2", "shop_value_mlm", "shop_en_half", "shop_en_hard_mlm", "shop_en_brand", "shop_all"):
         assert name in listed
 
 

@@ -18,6 +18,7 @@ LIGHT = (
     "m5jax.models",
     "m5jax.objectives",
     "m5jax.evaluation.evaluator",
+    "m5jax.evaluation.held_out",
     "m5jax.data.materialized",
     "partitioning",
 )

@@ -28,7 +28,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="materialize | score")
-    materialize = verbs.add_parser("materialize", help="write the packed rows of a run", allow_abbrev=False)
+    materialize = verbs.add_parser(
+        "materialize", help="write the packed rows of a run, and its held-out ones", allow_abbrev=False
+    )
     materialize.add_argument("--gin_file", action="append", required=True, metavar="FILE", help="of the run")
     materialize.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     materialize.add_argument("--rows", type=positive, required=True, help="rows to write")

@@ -24,7 +24,7 @@ class DataConfig:
       batch_size: rows a step, over all devices.
       mixing: how languages, and other members of mixtures without fixed weights, are sampled.
       materialized: directory that `m5jax data materialize` wrote with this configuration, to read instead of the tasks'
-        records; empty: none.
+        records, held-out ones too; empty: none.
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
       seed: of shuffling, mixing and masking.
       evaluation_examples: at most so many held-out records a language.
