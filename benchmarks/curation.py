@@ -2,10 +2,11 @@
 
     M5JAX_DATA=/path/to/data python benchmarks/curation.py
 
-adds three kinds of record to the ordinary ones of a corpus: copies of a few boilerplate texts; one text with a random
-number of six digits in each (template); and ordinary texts whose characters are shuffled (noise). It trains a small
-encoder on all of them, and scores them. `auc` is the share of pairs of a planted and an ordinary record in which the
-planted one has the lower (copies, template) or higher (noise) loss. Corpora: English web text, the beginnings of real
+adds records of four kinds to the ordinary ones of a corpus: copies of a few boilerplate texts; one text with a random
+number of six digits in each (template); ordinary texts whose characters are shuffled (characters); and random words of
+ordinary texts (words). It trains a small encoder on all of them, and scores them. `auc` is the share of pairs of a
+planted and an ordinary record in which the planted one has the lower (copies, template) or higher (the others) loss;
+records without a predicted token have no loss and are left out of it. Corpora: English web text, the beginnings of real
 documents, where M5JAX_DATA is set; and the English products of the embedded catalog, which are so regular that anything
 else is harder. Then records are drawn from the curated task: `z` is the difference between observed and expected draws
 of a group in standard deviations, and a run is sound while none is beyond 4.
@@ -43,7 +44,7 @@ from m5jax.data.scores import read_scores, record_keys
 from m5jax.data.task_builders import OBJECTIVES, add_task
 from m5jax.data.vocabulary import train_vocabulary
 
-TEXTS, CHARACTERS = 1_800, 500
+TEXTS, CHARACTERS, WORDS = 1_800, 500, 30
 VOCABULARY_SIZE = 3_000
 PLANTED = 150  # of each kind
 LENGTH = 128
@@ -61,6 +62,7 @@ TEMPLATE = "Thank you for visiting our store. Returns are accepted within thirty
 def planted_texts(ordinary: list[str], seed: int) -> dict[str, list[str]]:
     """Returns the texts of each group."""
     generator = random.Random(seed)
+    words = [word for text in ordinary for word in text.split()]
     noise = []
     for text in generator.sample(ordinary, PLANTED):
         characters = [character for character in text if character not in "<>"]
@@ -70,7 +72,8 @@ def planted_texts(ordinary: list[str], seed: int) -> dict[str, list[str]]:
         "ordinary": ordinary,
         "copies": [BOILERPLATE[number % len(BOILERPLATE)] for number in range(PLANTED)],
         "template": [TEMPLATE.format(number=generator.randrange(10**5, 10**6)) for _ in range(PLANTED)],
-        "noise": noise,
+        "characters": noise,
+        "words": [" ".join(generator.choices(words, k=WORDS)) for _ in range(PLANTED)],
     }
 
 
@@ -85,7 +88,8 @@ def ordinary_texts() -> dict[str, list[str]]:
 
 
 def area_under_curve(higher: np.ndarray, lower: np.ndarray) -> float:
-    """Returns the share of pairs in which the first is higher, ties for half."""
+    """Returns the share of pairs of losses in which the first is higher, ties for half."""
+    higher, lower = (losses[~np.isnan(losses)] for losses in (higher, lower))
     ascending = np.sort(lower)
     places = (np.searchsorted(ascending, higher, "left") + np.searchsorted(ascending, higher, "right")) / 2
     return float(places.mean() / len(lower))
@@ -151,7 +155,8 @@ def group_figures(losses: np.ndarray, weights: np.ndarray, draws: np.ndarray, pa
     difference = draws.sum() - passes * weights.sum()
     return {
         "records": len(losses),
-        "median_loss": float(np.median(losses)),
+        "without_loss": int(np.isnan(losses).sum()),
+        "median_loss": float(np.nanmedian(losses)),
         "left_out": float((weights == 0).mean()),
         "mean_weight": float(weights.mean()),
         "observed": float(draws.mean() / passes),
@@ -183,7 +188,8 @@ def run(corpus: str, ordinary: list[str], arguments: argparse.Namespace) -> dict
         "auc": {
             "copies below ordinary": area_under_curve(losses["ordinary"], losses["copies"]),
             "template below ordinary": area_under_curve(losses["ordinary"], losses["template"]),
-            "noise above ordinary": area_under_curve(losses["noise"], losses["ordinary"]),
+            "characters above ordinary": area_under_curve(losses["characters"], losses["ordinary"]),
+            "words above ordinary": area_under_curve(losses["words"], losses["ordinary"]),
         },
     }
 
