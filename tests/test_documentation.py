@@ -90,6 +90,7 @@ def test_the_page_of_tasks(workshop):
         "shop_de_ul2",
         "shop_value_mlm",
         "shop_en_half",
+        "shop_en_hard_mlm",
         "shop_en_brand",
         "shop_en_duplicates_text",
         "shop_en_colored",

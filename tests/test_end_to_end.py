@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from m5jax.cli.main import main
@@ -174,6 +175,10 @@ def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path
     written = f"--gin.DataConfig.materialized='{tmp_path / 'rows'}'"
     assert train(tmp_path / "run", 40, written) == 0
     assert train(tmp_path / "run", 60) == 2  # the input may not change within a run
+    live, own = (json.loads((run / "summary.json").read_text())["languages"] for run in (whole_run, tmp_path / "run"))
+    assert own == live
+    assert main(["evaluate", f"--run={tmp_path / 'run'}", f"--output={tmp_path / 'figures.json'}"]) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["languages"].keys() == live.keys()
     for one, other in zip(
         jax.tree.leaves(parameters(whole_run, 40)), jax.tree.leaves(parameters(tmp_path / "run", 40)), strict=True
     ):
@@ -181,6 +186,45 @@ def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path
     capsys.readouterr()
     assert train(tmp_path / "other", 20, written, "--gin.DataConfig.seed=1") == 2
     assert "another definition: seed was 0, is 1" in capsys.readouterr().err
+    assert train(tmp_path / "other", 20, written, "--gin.DataConfig.evaluation_examples=20") == 2
+    assert "another definition: evaluation_examples was 30, is 20" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_scores_of_a_run_and_a_task_curated_by_them(whole_run, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "scores.parquet"
+    score = ["data", "score", f"--run={whole_run}", f"--output={output}"]
+    assert main([*score, "--task=embedded_catalog_en_mlm", "--batch_size=30"]) == 0
+    scores = pq.read_table(output)
+    assert f"scores of {scores.num_rows:,} records written" in capsys.readouterr().out
+    described = json.loads(scores.schema.metadata[b"m5jax"])
+    assert (described["step"], described["task"]) == (40, "embedded_catalog_en_mlm")
+    figures = json.loads((whole_run / "summary.json").read_text(encoding="utf-8"))
+    mean = np.average(scores["loss"].to_numpy(), weights=scores["predicted_tokens"].to_numpy())
+    assert mean == pytest.approx(figures["languages"]["en"]["loss"], abs=0.2)
+
+    (tmp_path / "end_to_end_curated.py").write_text(
+        "from m5jax.data.curation import add_curated_task\n"
+        f"add_curated_task('hard_en_mlm', 'embedded_catalog_en_mlm', {str(output)!r})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = "--gin.TASK_MODULES=('tasks', 'end_to_end_curated')"
+    assert train(tmp_path / "run", 3, modules, "--gin.MIXTURE='hard_en_mlm'") == 0
+    capsys.readouterr()
+    for more, message in (
+        (["--task=embedded_catalog_en_mlm"], "scores.parquet exists"),
+        (["--task=embedded_catalog_mlm", f"--output={tmp_path / 'other'}"], "is a mixture; score its tasks"),
+        (["--task=embedded_catalog_en_mln", f"--output={tmp_path / 'other'}"], "did you mean embedded_catalog_en_mlm"),
+        (["--task=hard_en_mlm", f"--output={tmp_path / 'other'}"], "is curated"),
+        (["--task=embedded_catalog_en_ul2", f"--output={tmp_path / 'other'}"], "has targets to write"),
+        (["--task=embedded_catalog_en_mlm", "--split=tes", f"--output={tmp_path / 'other'}"], "has no split 'tes'"),
+    ):
+        assert main([*score, *more]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_tensor_parallel_batch_that_the_mesh_divides(tmp_path):

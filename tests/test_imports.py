@@ -19,6 +19,7 @@ LIGHT = (
     "m5jax.models",
     "m5jax.objectives",
     "m5jax.evaluation.evaluator",
+    "m5jax.evaluation.held_out",
     "m5jax.data.materialized",
     "m5jax.data.preparation.settings",
     "partitioning",

@@ -40,7 +40,11 @@ def add_parser(subparsers: Any) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="prepare | cache | materialize | score")
     _add_prepare(verbs.add_parser("prepare", help="make clean shards of raw files", allow_abbrev=False))
     _add_cache(verbs.add_parser("cache", help="do the steps of a task before its random ones once", allow_abbrev=False))
-    _add_materialize(verbs.add_parser("materialize", help="write the packed rows of a run", allow_abbrev=False))
+    _add_materialize(
+        verbs.add_parser(
+            "materialize", help="write the packed rows of a run, and its held-out ones", allow_abbrev=False
+        )
+    )
     _add_score(verbs.add_parser("score", help="write the loss of a run on each record of a task", allow_abbrev=False))
 
 

@@ -15,7 +15,13 @@ import gin
 import jax
 from jax.sharding import Mesh
 
-from m5jax.configuration.live_data import live_batches, run_definition, set_run_vocabulary, vocabulary_path
+from m5jax.configuration.live_data import (
+    live_batches,
+    run_definition,
+    run_held_out,
+    set_run_vocabulary,
+    vocabulary_path,
+)
 from m5jax.configuration.load import import_task_modules, load_run_directory
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
@@ -33,11 +39,10 @@ from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, evaluation_tasks
 from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.evaluator import make_evaluate
-from m5jax.evaluation.held_out import held_out_batches, language_results
+from m5jax.evaluation.held_out import HeldOut, held_out_batches, language_results
 from m5jax.evaluation.report import FILE_NAME as REPORT
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import (
-    LanguageResult,
     RunSummary,
     read_summary,
     result_tables,
@@ -71,6 +76,7 @@ def train_run(run: Run) -> str:
     objective = _objective(run, tasks)
     # The directory takes the config only once there is data to train on.
     batches = _training_batches(run)
+    held_out = run_held_out(run)
     predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
     for change in changes:
         logger.info("changed since this run began: %s", change)
@@ -90,11 +96,11 @@ def train_run(run: Run) -> str:
             config=run.trainer,
             batches=batches,
             batch_size=run.data.batch_size,
-            evaluate=_evaluate(run, model, mesh, tasks),
+            evaluate=_evaluate(run, model, mesh, tasks, held_out),
             flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
         )
         try:
-            summary = _end_summary(run, tasks, summary, train(training))
+            summary = _end_summary(held_out, summary, train(training))
             write_summary(run.directory, summary)
         finally:
             write_report(run.directory)
@@ -115,8 +121,8 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     with Checkpoints(run_dir / CHECKPOINTS) as checkpoints:
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
         evaluated, parameters = checkpoints.restore_parameters(abstract, step)
-    values = _evaluate(run, model, mesh, tasks)(parameters)
-    results = _results(run, tasks, values)
+    held_out = run_held_out(run)
+    results = language_results(held_out, _evaluate(run, model, mesh, tasks, held_out)(parameters))
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
         try:
@@ -150,31 +156,13 @@ def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel:
 
 
 def _evaluate(
-    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str]
+    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: HeldOut
 ) -> Callable[[Parameters], dict[str, float]]:
     """Returns what measures loss, accuracy and the tasks' own metrics on their held-out data."""
-    held_out = held_out_batches(
-        tasks,
-        mesh,
-        length=run.data.length,
-        targets_length=run.data.targets_length,
-        batch_size=run.data.batch_size,
-        max_examples=run.data.evaluation_examples,
-    )
-    losses = make_evaluate(model, run.objective, mesh, held_out)
-    metrics = make_task_metrics(model, mesh, tasks, held_out)
+    batches = held_out_batches(held_out, mesh, run.data.batch_size)
+    losses = make_evaluate(model, run.objective, mesh, batches)
+    metrics = make_task_metrics(model, mesh, tasks, batches)
     return lambda parameters: losses(parameters) | metrics(parameters)
-
-
-def _results(run: Run, tasks: Mapping[str, str], values: Mapping[str, float]) -> dict[str, LanguageResult]:
-    data = run.data
-    return language_results(
-        tasks,
-        values,
-        length=data.length,
-        targets_length=data.targets_length,
-        max_examples=data.evaluation_examples,
-    )
 
 
 def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
@@ -200,11 +188,11 @@ def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
     )
 
 
-def _end_summary(run: Run, tasks: Mapping[str, str], summary: RunSummary, result: TrainingResult) -> RunSummary:
+def _end_summary(held_out: HeldOut, summary: RunSummary, result: TrainingResult) -> RunSummary:
     trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
     return dataclasses.replace(
         summary,
-        languages=_results(run, tasks, result.evaluation),
+        languages=language_results(held_out, result.evaluation),
         steps=result.step,
         tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
         model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,

@@ -7,11 +7,14 @@ from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import VOCABULARY, kept_labels
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.held_out_rows import read_held_out
 from m5jax.data.labels import mixture_labels
 from m5jax.data.materialized import Rows, write_rows
-from m5jax.data.pipeline import BatchIterator, definition, training_batches
+from m5jax.data.pipeline import BatchIterator, definition, evaluation_tasks, training_batches
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
+from m5jax.evaluation.held_out import WrittenHeldOut
+from m5jax.evaluation.live_held_out import LiveHeldOut
 
 _ROWS_AT_ONCE = 256
 
@@ -50,7 +53,8 @@ def run_definition(run: Run) -> dict[str, Any]:
 
 
 def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int | None = None) -> Rows:
-    """Writes the packed rows of a run: the first `rows`, or those of `epochs` passes over each task's records.
+    """Writes the packed rows of a run: the first `rows`, or those of `epochs` passes over each task's records; and its
+    held-out rows.
 
     Raises:
         UserError: the run or `output` does not allow it.
@@ -58,7 +62,36 @@ def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int
     import_task_modules(run.task_modules)
     set_run_vocabulary(run)
     at_once = min(rows or _ROWS_AT_ONCE, _ROWS_AT_ONCE)
-    return write_rows(live_batches(run, at_once, epochs=epochs), rows, output, run_definition(run))
+    batches = live_batches(run, at_once, epochs=epochs)
+    held_out = live_held_out(run).rows()
+    return write_rows(batches, rows, output, run_definition(run), held_out, held_out_definition(run))
+
+
+def live_held_out(run: Run) -> LiveHeldOut:
+    """Returns the held-out examples of each task of a run."""
+    data = run.data
+    return LiveHeldOut(
+        evaluation_tasks(data.mixture), data.length, data.targets_length, max_examples=data.evaluation_examples
+    )
+
+
+def run_held_out(run: Run) -> LiveHeldOut | WrittenHeldOut:
+    """Returns the held-out data of a run: beside its rows where they are written down, else live.
+
+    Raises:
+        UserError: there are none beside the rows, or of another definition.
+    """
+    if not run.data.materialized:
+        return live_held_out(run)
+    return WrittenHeldOut(read_held_out(Path(run.data.materialized), held_out_definition(run)))
+
+
+def held_out_definition(run: Run) -> dict[str, Any]:
+    """Returns what tells the held-out rows of this run from those of others: its masking is not among that."""
+    data = run.data
+    made = definition(data.mixture, length=data.length, targets_length=data.targets_length, seed=0)
+    names = ("tasks", "vocabulary", "length", "targets_length")
+    return {name: made[name] for name in names} | {"evaluation_examples": data.evaluation_examples}
 
 
 def set_run_vocabulary(run: Run) -> Vocabulary:

@@ -24,7 +24,7 @@ class DataConfig:
       batch_size: rows a step, over all devices.
       mixing: how languages, and other members of mixtures without fixed weights, are sampled.
       materialized: directory that `m5jax data materialize` wrote with this configuration, to read instead of the tasks'
-        records; empty: none.
+        records, held-out ones too; empty: none.
       cache_dir: directory in which `m5jax data cache` made a cache of each task, to train from instead of the records;
         empty: none.
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.

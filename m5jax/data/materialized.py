@@ -2,6 +2,7 @@
 
     DIRECTORY/rows.json                              features, number of rows, and the definition they were made with
     DIRECTORY/rows-0000k-of-0000n.array_record       consecutive rows, a record each
+    DIRECTORY/held_out.json, held_out-K.npz          held-out rows, see `m5jax.data.held_out_rows`
 
 A row has a number, its place in the order. Step s of a run with batches of B rows takes the rows s * B to
 (s + 1) * B - 1, whichever hosts read them: a run that resumes on other hosts, or with another batch, goes on with the
@@ -15,6 +16,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grain
@@ -22,6 +24,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
+from m5jax.data.held_out_rows import HeldOutRows, write_held_out
 from m5jax.errors import UserError
 
 FILE_NAME = "rows.json"
@@ -84,8 +87,23 @@ class Rows:
                 )
 
 
-def write_rows(batches: Iterable[Batch], count: int | None, directory: Path, definition: Mapping[str, Any]) -> Rows:
+def write_rows(
+    batches: Iterable[Batch],
+    count: int | None,
+    directory: Path,
+    definition: Mapping[str, Any],
+    held_out: Mapping[str, HeldOutRows] = MappingProxyType({}),
+    held_out_definition: Mapping[str, Any] = MappingProxyType({}),
+) -> Rows:
     """Writes the first `count` rows of `batches` in order; None: all of them, which come to an end.
+
+    Args:
+        batches: the training batches.
+        count: rows to write.
+        directory: must not exist.
+        definition: what the rows follow from.
+        held_out: held-out rows to write beside them, by label; see `m5jax.data.held_out_rows`.
+        held_out_definition: what those follow from.
 
     Raises:
         UserError: the directory exists, or cannot be written.
@@ -106,6 +124,8 @@ def write_rows(batches: Iterable[Batch], count: int | None, directory: Path, def
             "shards": shards,
             "definition": rows.definition,
         }
+        if held_out:
+            write_held_out(partial, held_out, held_out_definition)
         (partial / FILE_NAME).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         partial.rename(directory)
     except OSError as error:

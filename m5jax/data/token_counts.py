@@ -73,7 +73,8 @@ def count_tokens(task: seqio.Task, split: str, records: int) -> TokenCount:
 
 def _serializing_steps(task: seqio.Task) -> list[Any]:
     """Returns the steps before the one that tokenizes; all of a task without one, whose steps give tokens."""
-    return list(itertools.takewhile(lambda step: not _tokenizes(step), task.preprocessors))
+    steps = itertools.takewhile(lambda step: not _tokenizes(step), task.preprocessors)
+    return [step for step in steps if not isinstance(step, seqio.CacheDatasetPlaceholder)]
 
 
 def _tokenizes(step: Any) -> bool:

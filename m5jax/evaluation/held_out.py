@@ -1,21 +1,48 @@
 """Held-out data of a mixture, a language each, and what a model's metrics on it mean beside the unigram baseline."""
 
 import dataclasses
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from m5jax.data.labels import labelling, own_labels
-from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import Batch, evaluation_batches
-from m5jax.data.vocabulary import current_vocabulary
+from m5jax.data.held_out_rows import Batch, HeldOutRows
 from m5jax.evaluation.tables import LanguageResult
 from partitioning import batch_shards
 
-_BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find its most frequent target
+
+class HeldOut(Protocol):
+    """Held-out data by label, a language or a task; live (`m5jax.evaluation.live_held_out`) or written down."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def batches(self, label: str, batch_size: int) -> Iterator[Batch]:
+        """Yields the held-out rows, in a fixed order, the last batch filled up with rows of zeros."""
+        ...
+
+    def target_counts(self, label: str) -> np.ndarray:
+        """Returns int64 [ids]: how often each id is predicted in training data; see `count_targets`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenHeldOut:
+    """Held-out rows that `m5jax.data.held_out_rows.read_held_out` read. Needs neither TensorFlow nor the tasks."""
+
+    rows: Mapping[str, HeldOutRows]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.rows)
+
+    def batches(self, label: str, batch_size: int) -> Iterator[Batch]:
+        return self.rows[label].batches(batch_size)
+
+    def target_counts(self, label: str) -> np.ndarray:
+        return self.rows[label].target_counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,80 +58,57 @@ class UnigramBaseline:
     loss: float
 
 
-def held_out_batches(
-    tasks: Mapping[str, str], mesh: Mesh, *, length: int, targets_length: int, batch_size: int, max_examples: int
-) -> dict[str, list[Batch]]:
-    """Returns this process's rows of the held-out batches of each language.
+def held_out_batches(held_out: HeldOut, mesh: Mesh, batch_size: int) -> dict[str, list[Batch]]:
+    """Returns this process's rows of the held-out batches of each label.
 
     Args:
-        tasks: task names by language.
+        held_out: the rows.
         mesh: its devices share the rows of a batch.
-        length, targets_length: of rows, as in `training_batches`.
         batch_size: rows in a batch over all processes, rounded up to a multiple of what the mesh divides them by.
-        max_examples: at most so many a language.
     """
     rows = -(-batch_size // batch_shards(mesh)) * batch_shards(mesh)
     share = rows // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     return {
-        language: [
-            {name: array[mine] for name, array in batch.items()}
-            for batch in evaluation_batches(
-                task, length=length, targets_length=targets_length, batch_size=rows, max_examples=max_examples
-            )
-        ]
-        for language, task in tasks.items()
+        label: [{name: array[mine] for name, array in batch.items()} for batch in held_out.batches(label, rows)]
+        for label in held_out.labels
     }
 
 
-def language_results(
-    tasks: Mapping[str, str], values: Mapping[str, float], *, length: int, targets_length: int, max_examples: int
-) -> dict[str, LanguageResult]:
-    """Returns the results of each language from the `values` that `make_evaluate` and `make_task_metrics` measured on
+def language_results(held_out: HeldOut, values: Mapping[str, float]) -> dict[str, LanguageResult]:
+    """Returns the results of each label from the `values` that `make_evaluate` and `make_task_metrics` measured on
     `held_out_batches`."""
     results = {}
-    for language, task in tasks.items():
-        batches = functools.partial(
-            evaluation_batches, task, length=length, targets_length=targets_length, batch_size=64
-        )
-        training, held_out = batches(split="train", max_examples=_BASELINE_EXAMPLES), batches(max_examples=max_examples)
-        baseline = unigram_baseline(training, held_out, _possible_targets(task))
-        results[language] = LanguageResult(
-            loss=values[f"evaluation/{language}/loss"],
-            accuracy=values[f"evaluation/{language}/accuracy"],
+    for label in held_out.labels:
+        baseline = unigram_baseline(held_out.target_counts(label), held_out.batches(label, 64))
+        results[label] = LanguageResult(
+            loss=values[f"evaluation/{label}/loss"],
+            accuracy=values[f"evaluation/{label}/accuracy"],
             unigram_accuracy=baseline.accuracy,
             unigram_loss=baseline.loss,
-            metrics=_own_metrics(language, values),
+            metrics=_own_metrics(label, values),
         )
     return results
 
 
-def _own_metrics(language: str, values: Mapping[str, float]) -> dict[str, float]:
-    prefix = f"evaluation/{language}/"
+def _own_metrics(label: str, values: Mapping[str, float]) -> dict[str, float]:
+    prefix = f"evaluation/{label}/"
     names = {name: name.removeprefix(prefix) for name in values if name.startswith(prefix)}
     return {own: values[name] for name, own in names.items() if own not in ("loss", "accuracy")}
 
 
-def _possible_targets(task: str) -> np.ndarray:
-    """Returns bool [ids]: what a task may have to predict: its labels, or any text."""
-    vocabulary, step = current_vocabulary(), labelling(find_tasks(task)[0])
-    ids = np.arange(vocabulary.size)
-    return (
-        ids < vocabulary.text_size if step is None else np.isin(ids, [*own_labels(vocabulary, step.label_set).values()])
-    )
-
-
-def unigram_baseline(training: Iterable[Batch], held_out: Iterable[Batch], possible: np.ndarray) -> UnigramBaseline:
-    """Returns what the frequencies of the targets of `training` score on those of `held_out`.
-
-    Args:
-        training, held_out: batches.
-        possible: bool [ids]: which ids can be a target.
-    """
-    counts = possible.astype(np.float64)
+def count_targets(training: Iterable[Batch], possible: np.ndarray) -> np.ndarray:
+    """Returns int64 [ids]: how often each id is predicted, those that could be (bool [ids]) once more than seen."""
+    counts = possible.astype(np.int64)
     for batch in training:
         counts += np.bincount(_targets(batch), minlength=len(possible))
-    losses = np.log(counts.sum()) - np.log(np.maximum(counts, np.finfo(np.float64).tiny))
+    return counts
+
+
+def unigram_baseline(target_counts: np.ndarray, held_out: Iterable[Batch]) -> UnigramBaseline:
+    """Returns the scores of the frequencies of training targets, from `count_targets`, on those of `held_out`."""
+    counts = np.maximum(target_counts, np.finfo(np.float64).tiny)
+    losses = np.log(counts.sum()) - np.log(counts)
     answer = int(np.argmax(counts))
     hits = loss = predictions = 0.0
     for batch in held_out:

@@ -53,7 +53,7 @@ def test_read_bindings_follows_includes():
         ("Run.optimizer=@Cosine()", "Run.optimizer = @Cosine(); allowed: @AdamW() or @Adafactor()"),
         ("EncoderConfig.width=@EncoderConfig()", "EncoderConfig.width = @EncoderConfig(); allowed: int"),
         ("DataConfig.masking=3", "DataConfig.masking = 3; allowed: @MaskingPolicy() or None"),
-        ("LanguageModel.task_weights={'a': 'b'}", "{'a': 'b'}; allowed: a dict of str to float"),
+        ("LanguageModel.task_weights={'a': 'b'}", "{'a': 'b'}; allowed: a mapping from str to float"),
         ("LENGTH=%LENGTH", "the macro %LENGTH is bound to itself"),
     ],
 )

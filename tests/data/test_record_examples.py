@@ -18,7 +18,10 @@ LENGTHS = {"mlm": (24, 0), "ul2": (64, 32), "prefix_lm": (24, 8)}
 
 def one_at_a_time(name: str, line: bytes, lengths: dict[str, int]) -> list[dict[str, np.ndarray]]:
     task = seqio.TaskRegistry.get(name)
-    dataset = task.preprocess_postcache(tf.data.Dataset.from_tensors(line), lengths, seed=0)
+    steps = [step for step in task.preprocessors if not isinstance(step, seqio.CacheDatasetPlaceholder)]
+    dataset = task.replace(preprocessors=steps).preprocess_postcache(
+        tf.data.Dataset.from_tensors(line), lengths, seed=0
+    )
     return [{feature: value.numpy() for feature, value in example.items()} for example in dataset]
 
 

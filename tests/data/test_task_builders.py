@@ -80,7 +80,7 @@ def test_products_are_embedded_as_most_tasks_of_a_run_read_them(tmp_path: Path) 
 
     add_language_tasks("embedded", corpus, languages=("en",))
     add_product_tasks("embedded", corpus, languages=("en",))
-    assert embedding_format("embedded_mlm") == embedding_format("embedded_category") == AttributeFormat()
+    assert embedding_format("embedded_mlm") == embedding_format("embedded_attribute_infilling") == AttributeFormat()
     assert embedding_format("embedded_typed_mlm") == AttributeFormat("typed")
     assert embedding_format("embedded_shuffled_mlm") == AttributeFormat()
     add_mixture("embedded_both", ["embedded_mlm", "embedded_typed_mlm"])

@@ -86,7 +86,7 @@ def test_other_steps_and_other_records_are_refused(caches, tiny, tmp_path, monke
     made = json.loads(path.read_text(encoding="utf-8"))
     assert made["steps"] == [
         "serialize_records(attributes=AttributeFormat(style='separators', shuffled=False, dropout=0.0, min_count=20, "
-        "names=()))",
+        "names=(), enumerations=()))",
         "tokenize(copy_pretokenized=False)",
     ]
     for name, value in (("steps", ["tokenize"]), ("records", "another corpus"), ("version", 0)):

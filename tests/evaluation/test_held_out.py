@@ -8,7 +8,7 @@ import pytest
 
 from m5jax.data.packing import pack_window, prediction_budget
 from m5jax.data.vocabulary import EOS_ID, FIRST_TEXT_ID, MASK_ID
-from m5jax.evaluation.held_out import unigram_baseline
+from m5jax.evaluation.held_out import count_targets, unigram_baseline
 
 LENGTH, TEXT_TOKENS = 32, 20
 
@@ -37,7 +37,8 @@ def test_the_unigram_baseline_is_what_counting_gives(seed: int) -> None:
     training = [masked_text(generator) for _ in range(60)]
     held_out = [masked_text(generator) for _ in range(20)]
     size = FIRST_TEXT_ID + TEXT_TOKENS + 5
-    baseline = unigram_baseline([packed(training[:30]), packed(training[30:])], [packed(held_out)], np.ones(size, bool))
+    seen = count_targets([packed(training[:30]), packed(training[30:])], np.ones(size, bool))
+    baseline = unigram_baseline(seen, [packed(held_out)])
 
     counts = collections.Counter(int(t) for _, _, targets in training for t in targets if t)
     total = sum(counts.values()) + size
@@ -49,6 +50,6 @@ def test_the_unigram_baseline_is_what_counting_gives(seed: int) -> None:
 
 def test_only_possible_targets_are_counted_once_more_than_seen() -> None:
     rows = {"targets": np.array([[3, 3, 4, 0]]), "loss_weights": np.array([[1, 1, 1, 0]])}
-    baseline = unigram_baseline([rows], [rows], np.isin(np.arange(9), [3, 4, 5]))
+    baseline = unigram_baseline(count_targets([rows], np.isin(np.arange(9), [3, 4, 5])), [rows])
     assert baseline.accuracy == pytest.approx(2 / 3)
     assert baseline.loss == pytest.approx(-(2 * math.log(3 / 6) + math.log(2 / 6)) / 3)

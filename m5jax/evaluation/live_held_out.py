@@ -1,0 +1,70 @@
+"""Held-out data of a mixture as its tasks make it."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from m5jax.data.held_out_rows import HeldOutRows
+from m5jax.data.labels import labelling, own_labels
+from m5jax.data.mixtures import find_tasks
+from m5jax.data.pipeline import Batch, evaluation_batches
+from m5jax.data.vocabulary import current_vocabulary
+from m5jax.evaluation.held_out import count_targets
+
+_BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find its most frequent target
+_ROWS_AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveHeldOut:
+    """The held-out examples of each task.
+
+    Attributes:
+        tasks: names by label, see `evaluation_tasks`.
+        length, targets_length: of rows, as in `training_batches`.
+        max_examples: at most so many a label.
+    """
+
+    tasks: Mapping[str, str]
+    length: int
+    targets_length: int
+    max_examples: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.tasks)
+
+    def batches(self, label: str, batch_size: int) -> Iterator[Batch]:
+        return self._batches(label)(batch_size=batch_size, max_examples=self.max_examples)
+
+    def target_counts(self, label: str) -> np.ndarray:
+        training = self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=_BASELINE_EXAMPLES)
+        return count_targets(training, possible_targets(self.tasks[label]))
+
+    def rows(self) -> dict[str, HeldOutRows]:
+        """Returns all rows of each label, to be written down."""
+        return {
+            label: HeldOutRows(_without_padding(self.batches(label, _ROWS_AT_ONCE)), self.target_counts(label))
+            for label in self.labels
+        }
+
+    def _batches(self, label: str) -> functools.partial[Iterator[Batch]]:
+        return functools.partial(
+            evaluation_batches, self.tasks[label], length=self.length, targets_length=self.targets_length
+        )
+
+
+def possible_targets(task: str) -> np.ndarray:
+    """Returns bool [ids]: what a task may have to predict: its labels, or any text."""
+    vocabulary, step = current_vocabulary(), labelling(find_tasks(task)[0])
+    ids = np.arange(vocabulary.size)
+    if step is None:
+        return ids < vocabulary.text_size
+    return np.isin(ids, list(own_labels(vocabulary, step.label_set).values()))
+
+
+def _without_padding(batches: Iterator[Batch]) -> Batch:
+    parts = [{name: array[batch["segment_ids"].any(axis=1)] for name, array in batch.items()} for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
