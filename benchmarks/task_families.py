@@ -96,9 +96,10 @@ def main() -> None:
             continue
         own = mixture.startswith("embedded_catalog")
         vocabulary = "" if own else str(real_text_vocabulary("multilingual_text_mlm", arguments.seed))
-        runs[key] = train(mixture, arguments.steps, arguments.seed, vocabulary, 4096 if own else 18432)
-        result = {"environment": environment(), "runs": list(runs.values())}
-        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        runs[key] = {"environment": environment()} | train(
+            mixture, arguments.steps, arguments.seed, vocabulary, 4096 if own else 18432
+        )
+        RESULT.write_text(json.dumps({"runs": list(runs.values())}, indent=2) + "\n", encoding="utf-8")
         print(table([runs[key]]), flush=True)
     print(table(list(runs.values())))
 

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_MOST_NAMES = 20
+
 
 class UserError(ValueError):
     """A wrong flag, name, file, shape or configuration. The command line prints its message and exits with status 2."""
@@ -15,7 +17,8 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif names:
-        hint = f"allowed: {', '.join(names)}"
+        shown, left = names[:_MOST_NAMES], len(names) - _MOST_NAMES
+        hint = f"allowed: {', '.join(shown)}{f' and {left} more' if left > 0 else ''}"
     else:
         hint = f"no {kind} is known here"
     return UserError(f"unknown {kind} {name!r}; {hint}")

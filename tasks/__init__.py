@@ -2,6 +2,8 @@
 
     embedded_catalog_    6,000 products in English, German and Arabic, made by m5jax itself
     text_, multilingual_text_, debian_catalogue_, products_    files in the folder M5JAX_DATA (real_text)
+    abt_buy_, home_depot_, snips_, ...    labelled rows in that folder (real_labels)
+    esci_, massive_, magellan_, wdc_    public sets of labelled rows in that folder (esci, massive, product_matching)
     c4_, mc4_, wikipedia_    text of the web, prepared by TensorFlow Datasets in the folder TFDS_DATA_DIR (web_text)
 
 A run names its task modules in gin (`TASK_MODULES = ("tasks", "my_tasks")`), so a module of your own is their equal.

@@ -4,9 +4,11 @@ Put `shopping_queries_dataset_examples.parquet` and `shopping_queries_dataset_pr
 amazon-science/esci-data (Apache-2.0, 1.2 GB, Git LFS) into `$M5JAX_DATA/esci/`. The published test split is kept; 2% of
 the training queries are for validation.
 
-`esci_{en,es,ja}_relevance`, and `esci_relevance` of all; the products are `esci_products_{en,es,ja}_OBJECTIVE`.
+`esci_{en,es,ja}_relevance`, and `esci_relevance` of all; `esci_small_{en,es,ja}_relevance` of the reduced version; the
+products are `esci_products_{en,es,ja}_OBJECTIVE`.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
 from m5jax.data.field_reader import BadRecord
 from m5jax.data.join import Join
 from m5jax.data.labelled_tasks import add_labelled_tasks
+from m5jax.data.read_records import Rewrite
 from m5jax.data.task_builders import add_language_tasks, add_product_tasks
 from tasks.data_folder import data_folder
 
@@ -49,17 +52,22 @@ def _language(row: Row) -> str:
     return LANGUAGES[row["product_locale"]]
 
 
-def _judgements() -> Corpus:
+def graded_small(row: Row) -> Row | None:
+    """Returns a row of the reduced version, on which the ranking task of the paper is, as `graded`."""
+    return graded(row) if row["small_version"] == 1 else None
+
+
+def _judgements(name: str, rewrite: Rewrite) -> Corpus:
     key = ("product_id", "product_locale")
     products = str(data_folder() / "esci" / "shopping_queries_dataset_products.parquet")
     return ingest_corpus(
-        "esci",
+        name,
         {"train": data_folder() / "esci" / "shopping_queries_dataset_examples.parquet"},
         kind="judgement",
         column_mapping={**_COLUMNS, "label": "grade", "split": "split", SPLIT_KEY: "query_id"},
         validation_fraction=_VALIDATION_FRACTION,
         joins=(Join("product", key, products, key),),
-        rewrite=graded,
+        rewrite=rewrite,
     )
 
 
@@ -72,6 +80,7 @@ def _products() -> Corpus:
     )
 
 
-add_labelled_tasks("esci", _judgements, tuple(LANGUAGES.values()), "relevance")
+for _name, _rewrite in (("esci", graded), ("esci_small", graded_small)):
+    add_labelled_tasks(_name, functools.partial(_judgements, _name, _rewrite), tuple(LANGUAGES.values()), "relevance")
 add_language_tasks("esci_products", _products, tuple(LANGUAGES.values()))
 add_product_tasks("esci_products", _products, tuple(LANGUAGES.values()))

@@ -13,6 +13,7 @@ from typing import Any
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.field_reader import BadRecord
 from m5jax.data.labelled_tasks import add_labelled_tasks
+from m5jax.errors import UserError
 from tasks.data_folder import data_folder
 
 _LOCALES = """
@@ -39,13 +40,15 @@ def tagged(row: Row) -> Row:
         tags += ["O"] * len(outside) + [f"B-{name}", *[f"I-{name}"] * (len(inside) - 1)][: len(inside)]
         end = match.end()
     outside = annotated[end:].split()
-    if "[" in "".join(outside):
+    if any("[" in token or "]" in token for token in (*tokens, *outside)):
         raise BadRecord(f"annot_utt has a bracket that is not of the form [slot : words]: {annotated[:60]!r}")
     return {**row, "tokens": [*tokens, *outside], "tags": [*tags, *["O"] * len(outside)]}
 
 
 def _massive() -> Corpus:
     folder = data_folder() / "massive"
+    if not any(folder.glob("*.jsonl")):
+        raise UserError(f"{folder} holds no file such as en-US.jsonl; see the head of tasks/massive.py")
     return ingest_corpus(
         "massive",
         {"train": [str(folder / f"{locale}.jsonl") for locale in LOCALES if (folder / f"{locale}.jsonl").is_file()]},

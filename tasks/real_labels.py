@@ -15,6 +15,7 @@ from typing import Any
 
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.labelled_tasks import add_labelled_tasks
+from m5jax.errors import UserError
 from tasks.data_folder import data_folder
 
 Row = Mapping[str, Any]
@@ -98,7 +99,11 @@ def _understanding(name: str) -> Corpus:
 
 def _clicks(campaign: str) -> Corpus:
     shop = campaign.partition("_")[0]
-    items = json.loads((data_folder() / "clicks" / f"open_bandit_{shop}.items.json").read_text(encoding="utf-8"))
+    path = data_folder() / "clicks" / f"open_bandit_{shop}.items.json"
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the items of the shop, {path}: {error}") from error
 
     def with_item(row: Row) -> Row:
         features = {f"feature {place}": value for place, value in enumerate(items[str(row["item_id"])])}

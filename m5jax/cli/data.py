@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from m5jax.cli.flags import positive
+from m5jax.errors import UserError
 
 DESCRIPTION = """Prepares training input, writes it down, and scores its records.
 
@@ -105,6 +106,13 @@ def _add_beam_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _beam_options(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--beam_options {text!r} does not split into flags: {error}") from error
+
+
 def _score(arguments: argparse.Namespace) -> int:
     from m5jax.data.load_tensorflow import load_tensorflow
 
@@ -133,7 +141,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     from m5jax.data.preparation.pipeline import prepare
     from m5jax.data.preparation.statistics import statistics_table
 
-    statistics = prepare(settings, shlex.split(arguments.beam_options))
+    statistics = prepare(settings, _beam_options(arguments.beam_options))
     print(f"{statistics_table(statistics)}\n\nwritten to {settings.output}: shards, statistics.json, report.html")
     return 0
 
@@ -152,7 +160,7 @@ def _cache(arguments: argparse.Namespace) -> int:
         arguments.output_cache_dir,
         vocabulary=arguments.vocabulary,
         task_modules=modules,
-        beam_options=shlex.split(arguments.beam_options),
+        beam_options=_beam_options(arguments.beam_options),
     )
     for name, examples in cached.items():
         print(f"{name}: {examples:,} examples cached in {arguments.output_cache_dir}")

@@ -128,6 +128,8 @@ def parse_bindings(text: str, source: str, including: tuple[Path, ...] = ()) -> 
             elif isinstance(statement, config_parser.BindingStatement):
                 name = "/".join(part for part in (statement.scope, statement.selector) if part)
                 bindings.append(Binding(name, statement.arg_name or "", statement.value, where))
+    except TypeError as error:  # a list as a key
+        raise UserError(f"{source}: not valid gin: {error}") from error
     except tokenize.TokenError as error:
         raise UserError(f"{source}: not valid gin: {error.args[0]}") from error
     except SyntaxError as error:

@@ -59,6 +59,8 @@ def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int
     Raises:
         UserError: the run or `output` does not allow it.
     """
+    if output.exists():  # before minutes of work
+        raise UserError(f"{output} exists; remove it or choose another --output")
     import_task_modules(run.task_modules)
     set_run_vocabulary(run)
     at_once = min(rows or _ROWS_AT_ONCE, _ROWS_AT_ONCE)

@@ -76,7 +76,7 @@ class AttributeFormat:
 
     def text(self, record: ProductRecord, generator: np.random.Generator) -> str:
         """Returns the text of a product with its attributes in this format; see `serialize_product` and `parts`."""
-        return join_parts(product_parts(record, self.parts(record.attributes, generator, record.locale)))
+        return join_parts(product_parts(record, self.parts(record.attributes, generator, number_locale(record))))
 
     def parts(self, attributes: Mapping[str, str], generator: np.random.Generator, locale: str = "en") -> list[Part]:
         """Returns tokens and texts in order; "" is no token. `generator` is drawn from only if the format is random."""
@@ -104,6 +104,12 @@ class AttributeFormat:
 
 
 SEPARATORS = AttributeFormat()
+
+
+def number_locale(record: ProductRecord) -> str:
+    """Returns whose customs a record's numbers follow: its locale's, unless that is a market such as "us"."""
+    language = record.language.partition("-")[0]
+    return record.locale if record.locale.lower().replace("_", "-").partition("-")[0] == language else record.language
 
 
 def frequent_names(corpus: Corpus, min_count: int, most: int) -> tuple[str, ...]:
@@ -141,7 +147,7 @@ def _count_values(corpus: Corpus) -> dict[str, list[tuple[str, int]]]:
     too_many: set[str] = set()
     for record in _training_products(corpus):
         for name, value in record.attributes.items():
-            if name in too_many or normal_form(value, record.locale)[0] != "text":
+            if name in too_many or normal_form(value, number_locale(record))[0] != "text":
                 continue
             counts.setdefault(name, collections.Counter())[neutralize(value)] += 1
             if len(counts[name]) > _MOST_VALUES:

@@ -9,6 +9,7 @@ from m5jax.data.field_reader import (
     BadRecord,
     FieldReader,
     checked_text,
+    column_value,
     language_code,
     parse_attributes,
     parse_bullets,
@@ -108,6 +109,9 @@ INNER_FIELDS = ("title", "description", "bullets", "attributes", "category")
 _NO_ATTRIBUTES = ("id", "locale", "language", "lang", "split")
 
 
+_ABSENT = object()
+
+
 def inner_product(field: str, value: Any, language: str, column_mapping: Mapping[str, str]) -> ProductRecord:
     """Returns the product in `field` of a labelled row, a mapping; it needs no id and no title.
 
@@ -118,7 +122,7 @@ def inner_product(field: str, value: Any, language: str, column_mapping: Mapping
         raise BadRecord(f"{field} is {type_name(value)}, a product (a mapping) is needed")
     get = FieldReader(value, column_mapping, {})
     attributes = parse_attributes(get.value("attributes"))
-    if not attributes:
+    if column_value(value, column_mapping.get("attributes", "attributes"), _ABSENT) is _ABSENT:
         known = {*_NO_ATTRIBUTES, *(column_mapping.get(name, name) for name in INNER_FIELDS)}
         texts = {name: scalar_text(f"{field}/{name}", item) for name, item in value.items() if name not in known}
         attributes = {name: text for name, text in texts.items() if text.strip()}

@@ -10,6 +10,7 @@ format reads corpus.json only.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -253,7 +254,7 @@ def _write(
 def _records(
     files: Mapping[str, list[str]], ingestion: _Ingestion, log: RejectLog, seen: SeenIds
 ) -> Iterator[tuple[str, Record]]:
-    with joined(ingestion.joins, log) as complete:
+    with joined(ingestion.joins, log, log.path.parent) as complete:
 
         def rewrite(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
             row = complete(row)
@@ -298,9 +299,10 @@ def _check_arguments(
     for label in (name, *sources):
         if not label.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UserError(f"{label!r} cannot name a corpus or split; allowed: letters, digits, '-', '_' and '.'")
-    for field in (*column_mapping, *defaults):
-        if field not in (*FIELDS[kind], SPLIT_KEY, SPLIT):
-            raise unknown_name(f"field of a {kind} record", field, (*FIELDS[kind], SPLIT_KEY, SPLIT))
+    for fields, allowed in ((column_mapping, (*FIELDS[kind], SPLIT_KEY, SPLIT)), (defaults, FIELDS[kind])):
+        for field in fields:
+            if field not in allowed:
+                raise unknown_name(f"field of a {kind} record", field, allowed)
     if not 0.0 <= validation_fraction < 1.0:
         raise UserError(f"the validation fraction is {validation_fraction}, allowed: from 0 to below 1")
 
@@ -320,13 +322,26 @@ def _file_states(paths: Sequence[str]) -> list[Any]:
 
 
 def source_fingerprint(function: Callable[..., Any]) -> str:
-    """Returns what tells a function from one that was edited: its name and a hash of its source."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):  # made by a call, or typed in
-        source = ""
-    name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{name}-{hashlib.blake2b(source.encode('utf-8'), digest_size=4).hexdigest()}"
+    """Returns what tells a function from one that was edited or made with other settings: a name and a hash of its
+    source, arguments bound to it, and values it closes over. Functions that it calls are not looked into."""
+    name = getattr(function, "__name__", type(function).__name__)
+    return f"{name}-{hashlib.blake2b(_source(function).encode('utf-8'), digest_size=6).hexdigest()}"
+
+
+def _source(value: Any) -> str:
+    if isinstance(value, functools.partial):
+        return repr(
+            [_source(value.func), *map(_source, value.args), {k: _source(v) for k, v in value.keywords.items()}]
+        )
+    if inspect.isfunction(value):
+        try:
+            text = inspect.getsource(value)
+        except (OSError, TypeError):  # typed in
+            text = repr(value.__code__.co_code)
+        closed_over = inspect.getclosurevars(value).nonlocals
+        defaults = (value.__defaults__, value.__kwdefaults__)
+        return repr([text, defaults, {name: _source(item) for name, item in sorted(closed_over.items())}])
+    return repr(value)
 
 
 def _file_state(path: Path) -> tuple[str, int, int]:

@@ -14,12 +14,15 @@ def described(step: Any) -> str:
     A function stands for its name: one that is changed under the same name is not told apart.
     """
     if isinstance(step, functools.partial):
-        settings = [f"{name}={described(value)}" for name, value in step.keywords.items() if name != "corpus"]
+        settings = [described(value) for value in step.args]
+        settings += [f"{name}={described(value)}" for name, value in step.keywords.items() if name != "corpus"]
         return f"{described(step.func)}({', '.join(settings)})"
     if dataclasses.is_dataclass(step):
         settings = [f"{field.name}={described(getattr(step, field.name))}" for field in dataclasses.fields(step)]
         return f"{type(step).__name__}({', '.join(text for text in settings if not text.startswith('corpus='))})"
-    if isinstance(step, tuple):
+    if isinstance(step, (set, frozenset)):
+        step = sorted(step, key=repr)
+    if isinstance(step, (tuple, list)):
         return f"({''.join(f'{described(item)}, ' for item in step)})"
     if isinstance(step, (bool, int, float, str, Mapping)):
         return repr(step)

@@ -1,6 +1,6 @@
 """SeqIO feature converter from examples with inputs and targets to the fixed-shape rows that the objective reads."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import seqio
@@ -30,8 +30,8 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
             `task`.
         budget: predicted tokens in a row.
         pack: see above.
-        reserve_predictions: no prediction is beyond the budget, as where there are labels; always so with targets that
-            are to be written.
+        labelled: tasks whose targets are labels. With them, and with targets that are to be written, rows have room for
+            all predictions; of a masked example that has more than the budget, those beyond it are undone.
         window: examples packed together.
     """
 
@@ -49,14 +49,15 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         targets_are_aligned: Mapping[str, bool],
         budget: int,
         pack: bool = True,
-        reserve_predictions: bool = False,
+        labelled: Collection[str] = (),
         window: int = DEFAULT_WINDOW,
     ) -> None:
         # Checked here, once a window.
         super().__init__(pack=pack, apply_length_check=False)
         self._names, self._aligned = tuple(targets_are_aligned), tuple(targets_are_aligned.values())
         self._budget, self._window = budget, window
-        self._reserve = reserve_predictions or not all(self._aligned)
+        self._reserve = bool(labelled) or not all(self._aligned)
+        self._masked = tuple(aligned and name not in labelled for name, aligned in targets_are_aligned.items())
         self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
         self.MODEL_FEATURES = {
             **{name: _SPEC(dtype=tf.int32) for name in (*self._by_token, *_BY_PREDICTION)},
@@ -108,6 +109,8 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         by_token = {}
         aligned = np.array(self._aligned)[tasks]
         self._check_lengths(np.diff(input_splits), np.diff(target_splits), aligned, tasks, length)
+        if self._reserve:
+            inputs, targets = self._within_budget(inputs, input_splits, targets, target_splits, tasks)
         if not all(self._aligned):
             inputs, targets, by_token["bidirectional"], input_splits = one_sequence(
                 inputs, input_splits, targets, target_splits, aligned
@@ -125,6 +128,23 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         )
         task_ids = np.take_along_axis(rows["task_ids"], rows["predicted_positions"], axis=1)
         return rows | {"task_ids": np.where(rows["loss_weights"] > 0, task_ids, 0)}
+
+    def _within_budget(
+        self,
+        inputs: np.ndarray,
+        input_splits: np.ndarray,
+        targets: np.ndarray,
+        target_splits: np.ndarray,
+        tasks: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Undoes the masking beyond the budget, as packing does where it reserves no room."""
+        inputs, targets = inputs.copy(), targets.copy()
+        for example in np.flatnonzero(np.array(self._masked)[tasks]):
+            own = slice(target_splits[example], target_splits[example + 1])
+            for place in np.flatnonzero(targets[own])[self._budget :]:
+                inputs[input_splits[example] + place] = targets[own.start + place]
+                targets[own.start + place] = 0
+        return inputs, targets
 
     def _check_lengths(
         self, inputs: np.ndarray, targets: np.ndarray, aligned: np.ndarray, tasks: np.ndarray, length: int

@@ -9,6 +9,7 @@ Labels are those of `evaluation_tasks`: of a language, or of a task.
 import dataclasses
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ def read_held_out(directory: Path, definition: Mapping[str, Any] | None = None) 
     """
     try:
         described = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
-        made, files = described["definition"], described["files"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        made = dict(described["definition"])
+        files = {name: (str(file["label"]), int(file["bytes"])) for name, file in described["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{directory} holds no held-out rows ({error}); write it again with m5jax data materialize"
         ) from error
@@ -79,15 +81,17 @@ def read_held_out(directory: Path, definition: Mapping[str, Any] | None = None) 
                 f"the held-out rows in {directory} were made with another definition: {name} was {made.get(name)}, "
                 f"is {wanted.get(name)}"
             )
-    return {file["label"]: _read(directory / name, file["bytes"]) for name, file in files.items()}
+    return {label: _read(directory / name, size) for name, (label, size) in files.items()}
 
 
 def _read(path: Path, size: int) -> HeldOutRows:
+    found = path.stat().st_size if path.is_file() else None
+    if found != size:
+        state = "is missing" if found is None else f"has {found} bytes of {size}"
+        raise UserError(f"{path} {state}; restore it from a copy or write the rows again")
     try:
-        if (found := path.stat().st_size) != size:
-            raise UserError(f"{path} has {found} bytes of {size}; restore it from a copy or write the rows again")
         with np.load(path) as arrays:
             rows = {name: arrays[name] for name in arrays.files}
         return HeldOutRows(rows, rows.pop(_COUNTS))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); restore it from a copy or write the rows again") from error

@@ -44,35 +44,42 @@ class Join:
 
 
 @contextlib.contextmanager
-def joined(joins: Sequence[Join], rejects: RejectLog) -> Iterator[Callable[[Row], Row]]:
+def joined(joins: Sequence[Join], rejects: RejectLog, directory: Path) -> Iterator[Callable[[Row], Row]]:
     """Yields a function from a row to the row with the fields of all `joins`, which raises BadRecord where one is not
-    found. The other inputs lie in a temporary database, each of them once, so memory does not grow with them.
+    found. The other inputs lie in a temporary database in `directory`, each once, so memory does not grow with them.
 
     Raises:
         UserError: as `read_rows`.
     """
-    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=directory) as temporary, contextlib.ExitStack() as stack:
         tables: dict[str, _Table] = {}
         for join in joins:
             name = repr((join.source, join.key))
             if name not in tables:
-                table = _Table(Path(directory) / f"{len(tables)}.sqlite")
+                table = _Table(Path(temporary) / f"{len(tables)}.sqlite")
                 tables[name] = stack.enter_context(contextlib.closing(table))
                 for _, row in read_rows(join.source, on_bad=rejects.reject, columns=join.key):
-                    table.add(_key(row, join.key), row)
+                    if (key := _key(row, join.key)) is not None:
+                        table.add(key, row)
 
         def complete(row: Row) -> Row:
-            found = {join.field: tables[repr((join.source, join.key))].find(_key(row, join.columns)) for join in joins}
+            found = {}
             for join in joins:
+                key = _key(row, join.columns)
+                if key is None:
+                    raise BadRecord(f"{' or '.join(join.columns)}, which names the {join.field}, is missing")
+                found[join.field] = tables[repr((join.source, join.key))].find(key)
                 if found[join.field] is None:
-                    raise BadRecord(f"no {join.field} is known for {', '.join(_key(row, join.columns))}"[:200])
+                    raise BadRecord(f"no {join.field} is known for {', '.join(key)}"[:200])
             return {**row, **found}
 
         yield complete
 
 
-def _key(row: Row, columns: Sequence[str]) -> list[str]:
-    return [str(column_value(row, column)) for column in columns]
+def _key(row: Row, columns: Sequence[str]) -> list[str] | None:
+    """Returns the values of the columns; None where one is missing."""
+    values = [column_value(row, column) for column in columns]
+    return None if any(value is None or value == "" for value in values) else [str(value) for value in values]
 
 
 class _Table:

@@ -1,6 +1,7 @@
 """What is counted in a corpus: once, and kept as JSON beside it."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ def kept(path: Path, count: Callable[[], Any]) -> Any:
     """
     if not path.is_file():
         text = json.dumps(count(), ensure_ascii=False, indent=1)
-        partial = path.with_suffix(".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text + "\n", encoding="utf-8")
-            partial.replace(path)
+            # A name of its own: several processes may count at the same time, and count the same.
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as partial:
+                partial.write(text + "\n")
+            Path(partial.name).replace(path)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     try:

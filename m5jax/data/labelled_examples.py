@@ -12,6 +12,7 @@ from m5jax.data.catalog_records import ProductRecord
 from m5jax.data.labelled_records import JudgementRecord, PairRecord, SessionRecord, UtteranceRecord
 from m5jax.data.product_pairs import attribute_parts
 from m5jax.data.serialize import Part, join_parts, neutralize, product_parts, serialize_product
+from m5jax.errors import UserError
 
 OUTSIDE = "O"
 MOST_DESCRIPTION_WORDS = 100
@@ -19,7 +20,7 @@ MOST_DESCRIPTION_WORDS = 100
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """A text in pieces, with spaces between them.
+    """A text in pieces, with spaces between them but before a field token.
 
     Attributes:
         pieces: each with the label of its first token, "" for none.
@@ -31,12 +32,19 @@ class Labelled:
 
     @property
     def text(self) -> str:
-        return " ".join(piece for piece, _ in self.pieces)
+        return "".join(
+            piece if not index or _begins_field(piece) else f" {piece}" for index, (piece, _) in enumerate(self.pieces)
+        )
 
     @property
     def labels(self) -> list[str]:
         """All labels."""
         return [label for label in (*(label for _, label in self.pieces), self.label) if label]
+
+
+def _begins_field(piece: str) -> bool:
+    """Whether a piece begins with a field token: a "<" of a value has a space after it."""
+    return piece.startswith("<") and not piece.startswith("< ")
 
 
 MakeLabelled = Callable[[Any], Labelled | None]
@@ -68,21 +76,31 @@ def duplicate(record: PairRecord) -> Labelled:
     right = serialize_product(record.right)
     # The second product begins with a title's token even where it has none.
     right = right if right.startswith("<title>") else f"<title>{right}"
-    return Labelled(((f"match{serialize_product(record.left)}{right}", ""),), record.label)
+    return Labelled(((f"match{serialize_product(record.left)}", ""), (right, "")), record.label)
 
 
 def relevance(record: JudgementRecord) -> Labelled:
     """How well a product answers a query."""
-    return Labelled(((f"relevance{_shown(record)}", ""),), neutralize(record.label))
+    return Labelled(_shown("relevance", record), neutralize(record.label))
 
 
 def click(record: JudgementRecord) -> Labelled:
-    """Whether a product that was shown for a query is clicked; the label is 0 or 1, or one of CLICK_LABELS."""
-    label = CLICK_LABELS[record.label in ("1", "true", CLICK_LABELS[1])]
-    return Labelled(((f"click{_shown(record)}", ""),), label)
+    """Whether a product that was shown for a query is clicked.
+
+    Raises:
+        UserError: the label is none of 0, 1, false, true, no, yes, and CLICK_LABELS.
+    """
+    answer = record.label.lower()
+    if answer not in _CLICKED:
+        raise UserError(f"label {answer[:20]!r} of a product that was shown is none of {', '.join(_CLICKED)}")
+    return Labelled(_shown("click", record), _CLICKED[answer])
 
 
 CLICK_LABELS = ("no click", "click")
+_CLICKED = {
+    **dict.fromkeys(("0", "false", "no", CLICK_LABELS[0]), CLICK_LABELS[0]),
+    **dict.fromkeys(("1", "true", "yes", CLICK_LABELS[1]), CLICK_LABELS[1]),
+}
 
 
 def next_query(record: SessionRecord) -> Labelled:
@@ -122,8 +140,10 @@ def spans_of(pieces: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     return spans
 
 
-def _shown(record: JudgementRecord) -> str:
-    return join_parts([("<query>", record.query)]) + serialize_product(record.product)
+def _shown(prompt: str, record: JudgementRecord) -> tuple[tuple[str, str], ...]:
+    product = serialize_product(record.product)
+    product = product if product.startswith("<") else f"<title>{product}"
+    return (prompt + join_parts([("<query>", record.query)]), ""), (product, "")
 
 
 def _folded(word: str) -> str:

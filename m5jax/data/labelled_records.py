@@ -49,7 +49,7 @@ class PairRecord(_Json):
     def parse(cls, get: FieldReader) -> "PairRecord":
         """Reads a row; raises BadRecord. A label may be 0 or 1."""
         language = language_code(get.text("language", required=True))
-        label = scalar_text("label", get.value("label")).strip().lower()
+        label = _label(get).lower()
         if label not in _PAIR_LABELS:
             raise BadRecord(f"label {label[:20]!r} is none of {', '.join(_PAIR_LABELS)}")
         left, right = (inner_product(side, get.value(side), language, get.column_mapping) for side in ("left", "right"))
@@ -82,7 +82,7 @@ class JudgementRecord(_Json):
     def parse(cls, get: FieldReader) -> "JudgementRecord":
         """Reads a row; raises BadRecord."""
         language = language_code(get.text("language", required=True))
-        label = scalar_text("label", get.value("label")).strip()
+        label = _label(get)
         if not label:
             raise BadRecord("label is missing or empty")
         product = inner_product("product", get.value("product"), language, get.column_mapping)
@@ -151,6 +151,13 @@ class UtteranceRecord(_Json):
                 raise BadRecord(f"tag {tag[:20]!r} is not O, B-SLOT or I-SLOT")
         language = language_code(get.text("language", required=True))
         return cls(language, tokens, tags, get.text("intent", required=True))
+
+
+def _label(get: FieldReader) -> str:
+    value = get.value("label")
+    # Whole numbers come as 1.0 from columns of Parquet and pandas with an empty cell.
+    whole = isinstance(value, float) and value.is_integer()
+    return scalar_text("label", int(value) if whole else value).strip()
 
 
 def _texts(field: str, value: Any) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
 from m5jax.data.preprocessors import AlignedTargets, InputsAndTargets, examples_of
 from m5jax.data.records import RECORDS
-from m5jax.data.vocabulary import EOS_ID, Vocabulary, current_vocabulary
+from m5jax.data.vocabulary import EOS_ID, UNK_ID, Vocabulary, current_vocabulary
 from m5jax.errors import UserError
 
 # Python is entered once for so many lines.
@@ -32,8 +32,9 @@ class LabelExamples(AlignedTargets):
     """SeqIO preprocessor from canonical lines to `inputs`, int32 [n], with the end token, and `targets`, int32 [n]: the
     id of a label where one is predicted, 0 elsewhere.
 
-    Texts are cut to the row, at the end. Records that `make` gives None for, or only labels unknown to the run, are
-    left out.
+    Texts are cut to the row: the longest pieces, such as the two products of a pair, at their ends; where words have
+    labels, at the end. A label unknown to the run is <unk>, which no model answers. Records that `make` gives None for
+    are left out.
 
     Attributes:
         corpus: the records.
@@ -120,16 +121,32 @@ def _encode(
     tokens: list[int] = []
     targets: list[int] = []
     encoded = vocabulary.encode([piece for piece, _ in labelled.pieces])
+    if not any(label for _, label in labelled.pieces):
+        encoded = _fitting(encoded, length - 1)
     predictions = 1 if labelled.label else 0
     for (_, label), piece in zip(labelled.pieces, encoded, strict=True):
         predictions += bool(label)
         if predictions > most:
             break
         tokens += piece
-        targets += [ids.get(label, 0), *[0] * (len(piece) - 1)][: len(piece)]
+        targets += [ids.get(label, UNK_ID) if label else 0, *[0] * (len(piece) - 1)][: len(piece)]
     tokens, targets = tokens[: length - 1], targets[: length - 1]
     inputs = np.array([*tokens, EOS_ID], np.int32)
-    return inputs, np.array([*targets, ids.get(labelled.label, 0)], np.int32)
+    return inputs, np.array([*targets, ids.get(labelled.label, UNK_ID) if labelled.label else 0], np.int32)
+
+
+def _fitting(pieces: list[list[int]], room: int) -> list[list[int]]:
+    """Returns pieces of at most `room` tokens together: none but the longest are cut, to the same length."""
+    most = room
+    sizes = sorted(map(len, pieces))
+    if sum(sizes) > room:
+        left = room
+        for index, size in enumerate(sizes):
+            most = left // (len(sizes) - index)
+            if size > most:
+                break
+            left -= size
+    return [piece[:most] for piece in pieces]
 
 
 def _label_counts(corpus: Corpus, make: MakeLabelled) -> Mapping[str, int]:

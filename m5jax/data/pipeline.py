@@ -4,6 +4,7 @@ A batch holds the features of `m5jax.data.packing.pack_window` with a leading [b
 follows from the arguments here, the corpus and the current vocabulary, on any number of threads.
 """
 
+import functools
 import json
 import os
 import re
@@ -15,8 +16,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from m5jax.data.corpus_source import serialize_pairs
 from m5jax.data.described import describe_steps
 from m5jax.data.iterate import DatasetIterator
+from m5jax.data.labels import LabelExamples
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import MixingRule, Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
@@ -152,6 +155,8 @@ def training_batches(
         )
         for index, task in enumerate(tasks)
     ]
+    for task in tasks:
+        _check_not_empty(task, shape.feature_lengths, split, shard if shard_count > 1 else None)
     rates = mixture_rates(name, mixing, split)
     numbered = [_with_task_number(dataset, index) for index, dataset in enumerate(examples)]
     mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed, endless=epochs is None)
@@ -234,7 +239,7 @@ def evaluation_batches(
     examples = _with_task_number(_fixed_examples(tasks[0], shape.feature_lengths, split, max_examples), 0)
     rows = shape.converter(pack)(examples, shape.feature_lengths | {"task": 1})
     # A generator's own body would run, and raise, only at the first batch.
-    return _padded_batches(rows.batch(batch_size).prefetch(1).with_options(_options()), batch_size)
+    return _padded_batches(rows.batch(batch_size).prefetch(1).with_options(_options()), batch_size, name, split)
 
 
 def evaluation_tasks(name: str) -> dict[str, str]:
@@ -297,6 +302,26 @@ def _reason(error: Exception) -> str:
     return raised[1] if raised else first
 
 
+def _check_not_empty(task: seqio.Task, lengths: Mapping[str, int], split: str, shard: seqio.ShardInfo | None) -> None:
+    """Raises UserError where a task that may leave records out leaves out all, which would be an endless wait."""
+    if not any(leaves_out(step) for step in task.preprocessors):
+        return
+    # As it is without a cache: the steps are the same.
+    examples = _dataset(task, lengths, split=split, shuffle=False, seed=0, num_epochs=1, shard_info=shard)
+    try:
+        found = next(DatasetIterator(examples), None)
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot read the first example of task {task.name}: {_reason(error)}") from error
+    if found is None:
+        raise UserError(f"task {task.name}: none of its {split} records gives an example")
+
+
+def leaves_out(step: Any) -> bool:
+    """Whether a preprocessor may make no example of a record: it is of labelled or text-to-text tasks."""
+    function = step.func if isinstance(step, functools.partial) else step
+    return isinstance(step, LabelExamples) or function is serialize_pairs
+
+
 def _with_task_number(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:
     return dataset.map(lambda example: {**{name: example[name] for name in ("inputs", "targets")}, "task": number})
 
@@ -309,13 +334,17 @@ def _fixed_examples(
     return examples if max_examples is None else examples.take(max_examples)
 
 
-def _padded_batches(dataset: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
+def _padded_batches(dataset: tf.data.Dataset, batch_size: int, name: str, split: str) -> Iterator[Batch]:
     batches = DatasetIterator(dataset)
+    empty = True
     while (batch := _next_batch(batches)) is not None:
+        empty = False
         missing = batch_size - len(batch["inputs"])
         if missing:
             batch = {name: np.pad(value, [(0, missing), (0, 0)]) for name, value in batch.items()}
         yield batch
+    if empty:
+        raise UserError(f"task {name}: none of its {split} records gives an example")
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -42,7 +42,7 @@ def read_records(
     columns = [] if rewrite else _needed_columns(kind, column_mapping, defaults)
     for location, row in read_rows(source, on_bad=rejects.reject, columns=columns):
         try:
-            rewritten = rewrite(row) if rewrite else row
+            rewritten = _rewritten(row, rewrite) if rewrite else row
             if rewritten is None:
                 continue
             row = rewritten
@@ -51,6 +51,15 @@ def read_records(
             rejects.reject(location, str(error))
         else:
             yield location, row, record
+
+
+def _rewritten(row: Mapping[str, Any], rewrite: Rewrite) -> Mapping[str, Any] | None:
+    try:
+        return rewrite(row)
+    except BadRecord:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # of a user's function
+        raise BadRecord(f"the row cannot be rewritten: {type(error).__name__} {error}") from error
 
 
 def _needed_columns(kind: RecordKind, column_mapping: Mapping[str, str], defaults: Mapping[str, Any]) -> list[str]:

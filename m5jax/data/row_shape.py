@@ -53,9 +53,9 @@ class RowShape:
         shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
         only_aligned = len(shares) == len(self.tasks)
         budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length
-        whole = any(labelling(task) is not None for task in self.tasks)
+        labelled = [task.name for task in self.tasks if labelling(task) is not None]
         aligned = {task.name: targets_are_aligned(task) for task in self.tasks}
-        return LanguageModelFeatureConverter(aligned, budget, pack, whole)
+        return LanguageModelFeatureConverter(aligned, budget, pack, labelled)
 
 
 def targets_are_aligned(task: seqio.Task) -> bool:

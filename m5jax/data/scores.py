@@ -110,10 +110,12 @@ def read_scores(path: Path) -> Scores:
     """
     try:
         table = pq.read_table(path, columns=["key", "loss"])
+        if table["key"].null_count:
+            raise ValueError("a key is missing")
         keys = table["key"].cast(pa.uint64()).to_numpy()
         losses = table["loss"].cast(pa.float64()).to_numpy()
-        description = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        description = dict(json.loads((table.schema.metadata or {}).get(_METADATA, b"{}")))
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} holds no scores that m5jax data score wrote ({reason})") from error
     if (losses < 0).any() or np.isinf(losses).any():

@@ -175,7 +175,8 @@ def _quantity(text: str, language: str) -> str:
     match = _AMOUNT_AND_UNIT.fullmatch(text)
     number = parse_number(match[1], language) if match else None
     spelling = match[2].replace(" ", "").rstrip(".") if match else ""
-    unit = _SPELLINGS.get(spelling) or _SPELLINGS.get(spelling.casefold())
+    # "5G" is no weight: only longer units are told apart by their letters alone.
+    unit = _SPELLINGS.get(spelling) or (_SPELLINGS.get(spelling.casefold()) if len(spelling) > 1 else None)
     if number is None or unit is None:
         return ""
     base, factor = unit

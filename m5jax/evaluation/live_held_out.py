@@ -10,7 +10,7 @@ from m5jax.data.held_out_rows import HeldOutRows
 from m5jax.data.labels import labelling, own_labels
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import Batch, evaluation_batches
-from m5jax.data.vocabulary import current_vocabulary
+from m5jax.data.vocabulary import UNK_ID, current_vocabulary
 from m5jax.evaluation.held_out import count_targets
 
 _BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find its most frequent target
@@ -57,12 +57,12 @@ class LiveHeldOut:
 
 
 def possible_targets(task: str) -> np.ndarray:
-    """Returns bool [ids]: what a task may have to predict: its labels, or any text."""
+    """Returns bool [ids]: what a task may have to predict: its labels and what is none, or any text."""
     vocabulary, step = current_vocabulary(), labelling(find_tasks(task)[0])
     ids = np.arange(vocabulary.size)
     if step is None:
         return ids < vocabulary.text_size
-    return np.isin(ids, list(own_labels(vocabulary, step.label_set).values()))
+    return np.isin(ids, [*own_labels(vocabulary, step.label_set).values(), UNK_ID])
 
 
 def _without_padding(batches: Iterator[Batch]) -> Batch:

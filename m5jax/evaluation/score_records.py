@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from m5jax.data.record_examples import Example, RecordExamples, example_rows
+from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Batch
 from m5jax.objectives.language_model import predicted_logits, target_logits
@@ -94,6 +95,8 @@ def _scored(chunk: Sequence[RecordExamples], row_losses: Any, rows: int) -> Reco
         np.add.at(sums, owners[part], losses[: len(part)])
     means = np.full(len(chunk), np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
+    if not np.isfinite(means[counts > 0]).all():
+        raise UserError("the run's loss on a record is not finite, so its scores say nothing; score with another step")
     return RecordScores(np.array([record.key for record in chunk], np.uint64), counts, means)
 
 

@@ -94,16 +94,29 @@ def _allowed(task: Any, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _collect(fetched: Sequence[Mapping[str, np.ndarray]], vocabulary: Vocabulary, labelled: bool) -> Answers:
     found = Answers([], [], [])
+    answers = _labels if labelled else _text
     for rows in fetched:
         for row in range(len(rows["segments"])):
             for slots in _segments(rows["segments"][row]):
-                for side in ("targets", "predictions"):
-                    ids = rows[side][row][slots].tolist()
-                    pieces = [label.partition(":")[2] for label in vocabulary.pieces(ids)] if labelled else []
-                    answers = pieces or [vocabulary.decode(ids)]
-                    getattr(found, side).append(answers)
+                targets, predictions = (rows[side][row][slots].tolist() for side in ("targets", "predictions"))
+                found.targets.append(answers(targets, vocabulary))
+                predicted = answers(predictions, vocabulary)
+                if predicted == found.targets[-1] and predictions != targets:
+                    # Other tokens that read the same, such as one that text leaves out, are another answer.
+                    predicted = ["".join(vocabulary.pieces(predictions))]
+                found.predictions.append(predicted)
                 found.scores.append(float(rows["scores"][row][slots[-1]]))
     return found
+
+
+def _labels(ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
+    """Returns labels without their sets; one that the run does not know is "<unk>", of a word "B-<unk>"."""
+    known = [piece.partition(":")[2] for piece in vocabulary.pieces(ids)]
+    return [label or ("<unk>" if place == len(ids) - 1 else "B-<unk>") for place, label in enumerate(known)]
+
+
+def _text(ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
+    return [vocabulary.decode(ids)]
 
 
 def _segments(segments: np.ndarray) -> Iterator[np.ndarray]:

@@ -39,5 +39,5 @@ def test_damaged_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_held_out(tmp_path)
     file.unlink()
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is missing"):
         read_held_out(tmp_path)

@@ -1,6 +1,7 @@
 """Rows completed by rows of other inputs, and rewritten."""
 
 import csv
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from m5jax.data.corpus import ingest_corpus
+from m5jax.data.corpus import ingest_corpus, source_fingerprint
 from m5jax.data.join import Join
 from m5jax.data.records import PairRecord
 from m5jax.errors import UserError
@@ -71,6 +72,38 @@ def test_a_key_that_is_not_there_is_a_bad_record(tables: dict[str, Path], tmp_pa
             joins=joins(tables),
             cache_dir=tmp_path / "cache",
         )
+
+
+def test_missing_keys_are_not_each_other(tables: dict[str, Path], tmp_path: Path) -> None:
+    write_csv(tables["left"], [{"id": "", "name": "no id here", "price": 1}])
+    write_csv(tables["pairs"], [{"ltable_id": "", "rtable_id": 1, "label": 0}])
+    with pytest.raises(UserError, match="ltable_id, which names the left, is missing"):
+        ingest_corpus(
+            "pairs", {"train": tables["pairs"]}, kind="pair", joins=joins(tables), cache_dir=tmp_path / "cache"
+        )
+
+
+def test_a_row_that_cannot_be_rewritten_is_a_bad_record(tables: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train.csv:2: the row cannot be rewritten: KeyError 'labell'"):
+        ingest_corpus(
+            "pairs",
+            {"train": tables["pairs"]},
+            kind="pair",
+            rewrite=lambda row: row["labell"],
+            cache_dir=tmp_path / "c",
+        )
+
+
+def test_functions_are_told_apart_by_what_they_close_over_and_are_bound_to() -> None:
+    def multiply(row: int, by: int) -> int:
+        return row * by
+
+    def closing_over(by: int) -> Any:
+        return lambda row: multiply(row, by)
+
+    made = [closing_over(1), closing_over(2), functools.partial(multiply, by=1), functools.partial(multiply, by=2)]
+    assert len({source_fingerprint(function) for function in made}) == 4
+    assert source_fingerprint(closing_over(1)) == source_fingerprint(closing_over(1))
 
 
 def test_a_changed_table_or_rewriting_is_another_corpus(tables: dict[str, Path], tmp_path: Path) -> None:

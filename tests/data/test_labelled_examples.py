@@ -1,5 +1,7 @@
 """What a model reads of labelled records, and what it is to answer, in both forms."""
 
+import pytest
+
 from m5jax.data.labelled_examples import (
     Labelled,
     attribute_spans,
@@ -13,6 +15,7 @@ from m5jax.data.labelled_examples import (
     text_to_text,
 )
 from m5jax.data.records import JudgementRecord, PairRecord, ProductRecord, SessionRecord, UtteranceRecord
+from m5jax.errors import UserError
 
 
 def product(title: str, **fields: object) -> ProductRecord:
@@ -57,17 +60,18 @@ def test_each_of_several_values_is_found() -> None:
 def test_a_pair_shows_where_the_second_product_begins() -> None:
     titleless = product("", attributes={"color": "red"})
     made = duplicate(PairRecord("en", product("Mug"), titleless, "duplicate"))
-    assert made == Labelled((("match<title> Mug<title><attribute> color<value> red", ""),), "duplicate")
+    assert made == Labelled((("match<title> Mug", ""), ("<title><attribute> color<value> red", "")), "duplicate")
+    assert made.text == "match<title> Mug<title><attribute> color<value> red"
 
 
 def test_judgements() -> None:
     record = JudgementRecord("en", "red mug", product("Mug"), "exact")
-    assert relevance(record) == Labelled((("relevance<query> red mug<title> Mug", ""),), "exact")
-    clicks = {
-        label: click(JudgementRecord("en", "red mug", product("Mug"), label)).label
-        for label in ("0", "1", "click", "no")
-    }
-    assert clicks == {"0": "no click", "1": "click", "click": "click", "no": "no click"}
+    assert relevance(record) == Labelled((("relevance<query> red mug", ""), ("<title> Mug", "")), "exact")
+    labels = ("0", "1", "Click", "no")
+    clicks = [click(JudgementRecord("en", "red mug", product("Mug"), label)).label for label in labels]
+    assert clicks == ["no click", "click", "click", "no click"]
+    with pytest.raises(UserError, match="label 'maybe' of a product that was shown is none of 0, false, no, no click"):
+        click(JudgementRecord("en", "red mug", product("Mug"), "maybe"))
 
 
 def test_the_last_query_is_asked_for() -> None:

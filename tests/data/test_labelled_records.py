@@ -27,6 +27,12 @@ def test_other_columns_of_a_product_without_attributes_are_its_attributes() -> N
     assert record.right.attributes == {"color": "red"}
 
 
+def test_a_product_whose_attributes_are_empty_has_none() -> None:
+    record = parse_record({**PAIR, "left": {**MUG, "attributes": {"brand": None}}}, "pair")
+    assert isinstance(record, PairRecord)
+    assert record.left.attributes == {}
+
+
 def test_fields_of_the_products_within_have_columns_too() -> None:
     row = {"language": "en", "left": {"name": "Mug"}, "right": {"name": "Cup"}, "label": "0"}
     record = parse_record(row, "pair", {"title": "name"})
@@ -35,7 +41,7 @@ def test_fields_of_the_products_within_have_columns_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "read"), [(0, "different"), (1, "duplicate"), (True, "duplicate"), ("No", "different")]
+    ("label", "read"), [(0, "different"), (1.0, "duplicate"), (True, "duplicate"), ("No", "different")]
 )
 def test_labels_of_pairs(label: Any, read: str) -> None:
     record = parse_record({**PAIR, "label": label}, "pair")

@@ -8,14 +8,15 @@ import pytest
 import seqio
 
 from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
+from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.labelled_examples import intent_and_slots
 from m5jax.data.labelled_tasks import add_labelled_tasks
-from m5jax.data.labels import labelling, mixture_labels
+from m5jax.data.labels import _fitting, labelling, mixture_labels
 from m5jax.data.mixtures import add_mixture
 from m5jax.data.pipeline import definition, evaluation_batches, training_batches
 from m5jax.data.records import UtteranceRecord
 from m5jax.data.token_counts import count_tokens
-from m5jax.data.vocabulary import EOS_ID, Vocabulary, current_vocabulary, set_current_vocabulary
+from m5jax.data.vocabulary import EOS_ID, UNK_ID, Vocabulary, current_vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from tests.data.conftest import TinyCorpus
 
@@ -142,6 +143,55 @@ def test_the_most_frequent_labels_are_kept(tiny: TinyCorpus, requests: list[dict
     assert step is not None
     few = dataclasses.replace(step, most=2)
     assert few.labels() == ["requests_intent_and_slots:B-color", "requests_intent_and_slots:O"]
+
+
+def test_labels_the_run_does_not_know_are_predictions_that_nothing_answers(
+    tiny_corpus: TinyCorpus, requests: list[dict[str, object]]
+) -> None:
+    known = [f"requests_intent_and_slots:{label}" for label in ("O", "find")]
+    set_current_vocabulary(tiny_corpus.vocabulary, known)
+    batches = list(evaluation_batches("requests_en_intent_and_slots", length=LENGTH, batch_size=4))
+    assert sum(batch["loss_weights"].sum() for batch in batches) > 500
+    assert {UNK_ID} < {int(target) for batch in batches for target in batch["targets"][batch["loss_weights"] > 0]}
+
+
+def test_the_longer_product_is_cut_first(tiny: TinyCorpus) -> None:
+    assert _fitting([[1] * 30, [2] * 5], 20) == [[1] * 15, [2] * 5]
+    assert _fitting([[1] * 30, [2] * 25, [3] * 2], 20) == [[1] * 9, [2] * 9, [3] * 2]
+    assert _fitting([[1] * 3, [2] * 4], 20) == [[1] * 3, [2] * 4]
+    assert _fitting([[1] * 30], 20) == [[1] * 20]
+
+
+def test_a_task_that_leaves_all_out_is_named_and_not_waited_for(tiny_corpus: TinyCorpus, tmp_path: Path) -> None:
+    rows = [
+        {"id": str(i), "language": language, "title": "ba lo", "category": "x" if language == "en" else ""}
+        for i in range(40)
+        for language in ("en", "de")
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def corpus() -> Corpus:
+        return ingest_corpus("bare", {"train": tmp_path / "p.jsonl"}, validation_fraction=0.3, cache_dir=tmp_path)
+
+    add_labelled_tasks("bare", corpus, ("en", "de"), "product_type")
+    set_current_vocabulary(tiny_corpus.vocabulary, mixture_labels("bare_product_type"))
+    for name in ("bare_product_type", "bare_de_product_type_text"):
+        with pytest.raises(UserError, match=r"bare_de_product_type\w*: none of its train records gives an example"):
+            training_batches(name, length=64, targets_length=16, batch_size=2, seed=0)
+    with pytest.raises(UserError, match="none of its validation records gives an example"):
+        list(evaluation_batches("bare_de_product_type", length=64, batch_size=2))
+
+
+def test_masks_beyond_the_budget_are_undone_beside_labels() -> None:
+    converter = LanguageModelFeatureConverter({"masked": True, "labels": True}, budget=3, labelled=["labels"])
+    inputs = np.array([3, 3, 3, 3, 3, 20, 21, 22], np.int32)
+    targets = np.array([10, 11, 12, 13, 14, 500, 0, 501], np.int32)
+    splits = np.array([0, 5, 8])
+    made, predicted = converter._within_budget(inputs, splits, targets, splits, np.array([0, 1]))
+    assert made.tolist() == [3, 3, 3, 13, 14, 20, 21, 22]
+    assert predicted.tolist() == [10, 11, 12, 0, 0, 500, 0, 501]
+    rows = converter._make_rows(inputs, splits, targets, splits, np.array([0, 1]), length=8)
+    assert rows["loss_weights"].sum() == 5
 
 
 def test_what_does_not_fit_is_said(tiny: TinyCorpus, requests: list[dict[str, object]]) -> None:

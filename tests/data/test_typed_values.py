@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m5jax.data.attributes import number_locale
+from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import neutralize
 from m5jax.data.typed_values import enumeration_key, normal_form, parse_number
 
@@ -105,3 +107,20 @@ def test_a_quantity_reads_alike_in_both_units(amount: int, units: tuple[str, str
 def test_the_key_of_an_enumeration_forgets_case_and_space(value: str) -> None:
     assert enumeration_key(f" {value}\t") == enumeration_key(value)
     assert enumeration_key("Straße  X") == enumeration_key("strasse x")
+
+
+def test_capital_letters_after_a_number_are_no_unit() -> None:
+    for text in ("5G", "4G", "10 M", "3 H", "2 S"):
+        assert normal_form(text, "en")[0] == "text"
+    assert normal_form("5 g", "en") == ("quantity", "5 g")
+
+
+def test_a_market_is_not_the_language_of_its_numbers() -> None:
+    def record(locale: str, language: str) -> ProductRecord:
+        return ProductRecord(id="1", locale=locale, language=language, title="x")
+
+    assert [number_locale(record(*pair)) for pair in (("ca", "en"), ("de_CH", "de"), ("us", "es"))] == [
+        "en",
+        "de_CH",
+        "es",
+    ]

@@ -68,7 +68,7 @@ def test_esci(folder: Path) -> None:
             "product_id": asins[index % 8],
             "product_locale": "us" if index < 8 else "es",
             "esci_label": "ESCI"[index % 4],
-            "small_version": 1,
+            "small_version": int(index % 2 == 0),
             "large_version": 1,
             "split": "test" if index in (6, 7) else "train",
         }
@@ -87,6 +87,8 @@ def test_esci(folder: Path) -> None:
     assert (first.bullets, first.attributes) == (("hot", "cold"), {"brand": "Acme", "color": "Red"})
     assert [(r.query, r.product.title) for r in records("esci_es_relevance", "train")] == [("taza", "Taza")]
     assert {r.id for r in records("esci_products_es_mlm", "train")} == {"B0000"}
+    assert len(records("esci_small_en_relevance", "train")) == 3
+    assert all(not r.product.attributes for r in found["test"])
 
 
 def test_massive(folder: Path) -> None:

@@ -77,8 +77,8 @@ class Cleaner:
             raise BadRecord("the language is stated as undetermined, and none is identified")
         if dropped is None and self._settings.filters is not None:
             dropped = self._settings.filters.broken_rule(record_text(record))
-        # The key of the raw row: the side is the one that `ingest_corpus` would choose.
-        return Cleaned(language, dropped, self._side(row, split, parsed.split_key), record.to_json())
+        # Of texts that are equal once normalised, whatever their language code, none is on another side.
+        return Cleaned(language, dropped, self._side(row, split, record.split_key), record.to_json())
 
     def _clean_labelled(self, row: Mapping[str, Any], split: str) -> Cleaned:
         column = self._settings.column_mapping.get(LANGUAGE)
@@ -115,7 +115,12 @@ def line_text(kind: str, line: str) -> str:
 
 def text_key(language: str, text: str) -> bytes:
     """Returns 16 bytes that stand for a text of a language: of n texts two share them with about n² / 2^129."""
-    return hashlib.blake2b(f"{language}\n{text}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{primary_language(language)}\n{text}".encode(), digest_size=16).digest()
+
+
+def primary_language(language: str) -> str:
+    """Returns "en" of "en-us": what texts have to share to be compared."""
+    return language.replace("_", "-").partition("-")[0]
 
 
 def _in_language(record: CatalogRecord, language: str) -> CatalogRecord:
@@ -141,7 +146,12 @@ def _normalized(record: CatalogRecord) -> CatalogRecord:
     for name in ("id", "title"):
         if not values[name]:
             raise BadRecord(f"{name} holds nothing but invisible characters")
-    values["attributes"] = {normalize_text(name): value for name, value in values["attributes"].items() if value}
+    attributes: dict[str, str] = {}
+    for raw_name, value in values["attributes"].items():
+        if (name := normalize_text(raw_name)) and value:
+            # As `parse_attributes` does with a name that comes twice.
+            attributes[name] = f"{attributes[name]}, {value}" if name in attributes else value
+    values["attributes"] = attributes
     return ProductRecord(**{**values, "bullets": tuple(filter(None, values["bullets"]))})
 
 

@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import json
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import apache_beam as beam
 import numpy as np
 import zstandard
 
-from m5jax.data.preparation.documents import Cleaner, line_text, text_key
+from m5jax.data.preparation.documents import Cleaner, line_text, primary_language, text_key
 from m5jax.data.preparation.near_duplicates import NearDuplicates, later_duplicates
 from m5jax.data.preparation.normalize import split_words
 from m5jax.data.preparation.settings import LABELLED, Preparation
@@ -168,7 +169,7 @@ class DropNearDuplicates(beam.PTransform):
         key, (_, line, language, _) = item
         shingles = self._settings.shingles(line_text(self._kind, line))
         if len(shingles):
-            for band_key in self._settings.band_keys(shingles, language):
+            for band_key in self._settings.band_keys(shingles, primary_language(language)):
                 yield band_key, key
 
     def _entries(self, item: tuple[bytes, Mapping[str, Iterable[Any]]]) -> Iterator[Any]:
@@ -287,7 +288,7 @@ def _write_shard(
     path = Path(directory) / language / f"{split}-{index:05d}-of-{count:05d}{_SHARD_SUFFIX}"
     path.parent.mkdir(exist_ok=True)
     data = "".join(f"{line}\n" for _, line in sorted(lines)).encode("utf-8")
-    temporary = path.with_name(f".{path.name}.{id(data)}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_bytes(zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True).compress(data))
     # A worker may do the work of another again: whole files take each other's place.
     temporary.replace(path)
