@@ -117,6 +117,8 @@ class _Layer(nnx.Module):
         normed = self.attention_norm(x)
         x = x + dropout(self.attention(normed, normed, mask, bias), self.dropout_rate, attention_key)
         if self.crosses:
+            assert encoded is not None
+            assert cross_mask is not None
             crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_mask, None)
             x = x + dropout(crossed, self.dropout_rate, cross_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
@@ -158,6 +160,7 @@ class _Stack(nnx.Module):
             layer_keys = jax.random.split(dropout_key, self.count)
         mask, cross_mask = same_segment(segment_ids, segment_ids), None
         if self.is_decoder:
+            assert encoded_segment_ids is not None
             mask &= (positions[:, :, None] >= positions[:, None, :])[:, None]
             cross_mask = same_segment(segment_ids, encoded_segment_ids)
         bias = self.position_bias(positions, positions)

@@ -57,10 +57,11 @@ class SequenceToSequence:
         # Recomputed in the backward pass. The module's parameters are float32 and cast inside, so that their gradients
         # add up over chunks in float32.
         @jax.checkpoint
-        def sums_of(chunk: tuple[Array, Array, Array]) -> Float[Array, "3"]:
-            return self._sums(module.logits(chunk[0]), chunk[1], chunk[2])
+        def sums_of(chunk: tuple[Array, ...]) -> Float[Array, "3"]:
+            states, chunk_targets, chunk_weights = chunk
+            return self._sums(module.logits(states), chunk_targets, chunk_weights)
 
-        def add(sums: Array, chunk: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        def add(sums: Array, chunk: tuple[Array, ...]) -> tuple[Array, None]:
             return sums + sums_of(chunk), None
 
         chunks = tuple(_chunks(x, self.chunk_length) for x in (hidden, targets, weights))
