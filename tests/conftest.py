@@ -17,5 +17,5 @@ hypothesis.settings.register_profile("m5jax", deadline=None)
 hypothesis.settings.load_profile("m5jax")
 
 # The modules of tensor functions; protocols elsewhere are for static checks only.
-MODELS = ["attention", "encoder", "heads", "layers", "stack"]
+MODELS = ["attention", "encoder", "encoder_decoder", "heads", "layers", "relative_attention", "stack"]
 install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

@@ -52,13 +52,24 @@ def attention_mask(
 
 def dot_product_attention(
     query: Float[Array, "batch length heads head_dim"],
-    key: Float[Array, "batch length heads head_dim"],
-    value: Float[Array, "batch length heads head_dim"],
-    mask: Bool[Array, "batch 1 length length"],
+    key: Float[Array, "batch keys heads head_dim"],
+    value: Float[Array, "batch keys heads head_dim"],
+    mask: Bool[Array, "batch 1 length keys"],
+    scale: float | None = None,
+    bias: Float[Array, "batch heads length keys"] | None = None,
 ) -> Float[Array, "batch length heads head_dim"]:
-    """Softmax attention (arXiv 1706.03762, equation 1); scores and softmax in float32."""
+    """Softmax attention (arXiv 1706.03762, equation 1); scores and softmax in float32.
+
+    Scores are products times `scale` (None: 1 / sqrt(head_dim)), plus `bias`.
+    """
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
-    scores = jnp.where(mask, scores / math.sqrt(query.shape[-1]), jnp.finfo(jnp.float32).min)
+    if scale is None:
+        scores = scores / math.sqrt(query.shape[-1])
+    elif scale != 1.0:
+        scores = scores * scale
+    if bias is not None:
+        scores = scores + bias
+    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     probabilities = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     return jnp.einsum("bhqk,bkhd->bqhd", probabilities, value)
 

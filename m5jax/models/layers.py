@@ -1,4 +1,4 @@
-"""Building blocks: parameters with logical axes, layer norm, gated MLP, dropout.
+"""Building blocks: parameters with logical axes, norms, gated MLP, dropout.
 
 Parameters are float32 and carry `logical_axes`, one name a dimension (see `partitioning.rules`). Products run in the
 configuration's `dtype`; norms and softmax always in float32.
@@ -6,6 +6,7 @@ configuration's `dtype`; norms and softmax always in float32.
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -62,22 +63,54 @@ def _normalize(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
     return (centered * jax.lax.rsqrt(variance + epsilon) * scale).astype(x.dtype)
 
 
+class RmsNorm(nnx.Module):
+    """Root-mean-square norm with a scale and no bias (arXiv 1910.07467), computed in float32."""
+
+    def __init__(self, width: int, epsilon: float):
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones((width,), jnp.float32), logical_axes=("embed",))
+
+    def __call__(self, x: Float[Array, "*batch embed"]) -> Float[Array, "*batch embed"]:
+        return _root_mean_square_normalize(x, self.scale[...], self.epsilon)
+
+
+@functools.partial(_cheap_to_recompute, static_argnums=2)
+def _root_mean_square_normalize(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
+    x32 = x.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
+    return (x32 * jax.lax.rsqrt(mean_square + epsilon) * scale).astype(x.dtype)
+
+
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns `x Phi(x)` (arXiv 1606.08415), computed in float32 by erf, which XLA evaluates faster than erfc."""
     x32 = x.astype(jnp.float32)
     return (0.5 * x32 * (1.0 + jax.lax.erf(x32 * math.sqrt(0.5)))).astype(x.dtype)
 
 
-@_cheap_to_recompute
-def _gated_gelu(up: jax.Array, gate: jax.Array) -> jax.Array:
-    return gelu(up) * gate
+def tanh_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns the tanh approximation of GELU (arXiv 1606.08415, section 2), T5's, computed in float32."""
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=True).astype(x.dtype)
+
+
+@functools.partial(_cheap_to_recompute, static_argnums=2)
+def _gated(up: jax.Array, gate: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    return activation(up) * gate
 
 
 class GatedMlp(nnx.Module):
-    """`(gelu(x up) * (x gate)) down` with the exact GELU (GeGLU, arXiv 2002.05202), without biases."""
+    """`(activation(x up) * (x gate)) down` (GeGLU, arXiv 2002.05202), without biases; the exact GELU by default."""
 
-    def __init__(self, width: int, hidden: int, output_stddev: float, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        output_stddev: float,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        activation: Callable[[jax.Array], jax.Array] = gelu,
+    ):
         self.dtype = dtype
+        self.activation = activation
         self.up = normal_parameter(rngs, (width, hidden), ("embed", "mlp"), width**-0.5)
         self.gate = normal_parameter(rngs, (width, hidden), ("embed", "mlp"), width**-0.5)
         self.down = normal_parameter(rngs, (hidden, width), ("mlp", "embed"), output_stddev)
@@ -85,7 +118,7 @@ class GatedMlp(nnx.Module):
     def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
         up = constrain(linear(x, self.up[...], self.dtype), "batch", "length", "mlp")
         gate = constrain(linear(x, self.gate[...], self.dtype), "batch", "length", "mlp")
-        return checkpoint_name(linear(_gated_gelu(up, gate), self.down[...], self.dtype), "mlp_output")
+        return checkpoint_name(linear(_gated(up, gate, self.activation), self.down[...], self.dtype), "mlp_output")
 
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:

@@ -1,4 +1,4 @@
-"""Encoders, token ids and packed rows small enough for a test."""
+"""Encoders, encoder-decoders, token ids and packed rows small enough for a test."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from m5jax.models import EncoderConfig, FunctionalModel, Parameters
+from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
 
 VOCAB = 40
 
@@ -15,7 +15,18 @@ VOCAB = 40
 def encoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
     """Returns a float32 encoder and its parameters, norm scales away from one."""
     settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 2, "mlp_hidden": 24, "max_length": 64}
-    model = FunctionalModel.from_config(EncoderConfig(**(settings | changes)))
+    return _drawn(EncoderConfig(**(settings | changes)))
+
+
+def encoder_decoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
+    """Returns a float32 encoder-decoder and its parameters, norm scales away from one."""
+    settings = {"vocab_size": VOCAB, "width": 16, "encoder_layers": 3, "decoder_layers": 2, "heads": 2, "head_dim": 6}
+    settings |= {"mlp_hidden": 24, "relative_buckets": 8, "relative_max_distance": 12}
+    return _drawn(EncoderDecoderConfig(**(settings | changes)))
+
+
+def _drawn(config: Any) -> tuple[FunctionalModel, Parameters]:
+    model = FunctionalModel.from_config(config)
     parameters = jax.jit(model.init)(jax.random.key(0))
     random = np.random.default_rng(0)
 

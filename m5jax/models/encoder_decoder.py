@@ -1,0 +1,241 @@
+"""The encoder-decoder: T5 1.1's arrangement (mT5's too), so that weights go to and from it without loss.
+
+Per stack `x + part(norm(x))` with root-mean-square norms, one relative position bias shared by the layers, gated GELU
+with the tanh approximation, a final norm, no biases (arXiv 1910.10683; 2002.05202; mT5, 2010.11934).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from m5jax.errors import UserError, unknown_name
+from m5jax.models.encoder import DTYPES
+from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, tanh_gelu
+from m5jax.models.relative_attention import RelativeAttention, RelativePositionBias
+from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
+from partitioning import constrain
+
+_POSITIVE = ("vocab_size", "width", "encoder_layers", "decoder_layers", "heads", "head_dim", "mlp_hidden")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """Shape and numerics of an encoder-decoder.
+
+    Attributes:
+      vocab_size: rows of the embedding, at least the vocabulary's size.
+      width: size of a token's state.
+      encoder_layers: layers over the inputs.
+      decoder_layers: layers over the targets.
+      heads: attention heads.
+      head_dim: size of a head; heads * head_dim need not be the width.
+      mlp_hidden: hidden units of the gated MLP.
+      relative_buckets: of the relative position bias, a multiple of 2 from 4.
+      relative_max_distance: tokens apart from where on all share a bucket, more than half of the buckets.
+      tied_logits: logits come from the embedding, with states scaled by width**-0.5 (T5); else from a matrix of their
+        own (T5 1.1, mT5).
+      dropout_rate: of the embeddings and of each attention and MLP output.
+      norm_epsilon: added to the mean square in norms.
+      dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
+      remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+    """
+
+    vocab_size: int
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    heads: int
+    head_dim: int
+    mlp_hidden: int
+    relative_buckets: int = 32
+    relative_max_distance: int = 128
+    tied_logits: bool = False
+    dropout_rate: float = 0.0
+    norm_epsilon: float = 1e-6
+    dtype: str = "auto"
+    remat: str = "none"
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if getattr(self, name) < 1:
+                raise UserError(f"EncoderDecoderConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        if self.relative_buckets < 4 or self.relative_buckets % 2:
+            raise UserError(
+                f"EncoderDecoderConfig.relative_buckets = {self.relative_buckets}; allowed: even numbers from 4"
+            )
+        if self.relative_max_distance <= self.relative_buckets // 2:
+            raise UserError(
+                f"EncoderDecoderConfig.relative_max_distance = {self.relative_max_distance}; "
+                f"more than half of relative_buckets = {self.relative_buckets} is needed"
+            )
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise UserError(
+                f"EncoderDecoderConfig.dropout_rate = {self.dropout_rate}; allowed: 0 up to, not including, 1"
+            )
+        for name, allowed in (("dtype", DTYPES), ("remat", tuple(REMAT_POLICIES))):
+            if getattr(self, name) not in allowed:
+                raise unknown_name(f"EncoderDecoderConfig.{name}", getattr(self, name), allowed)
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        if self.dtype == "auto":
+            return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        return jnp.dtype(self.dtype)
+
+    def make(self, rngs: nnx.Rngs) -> "EncoderDecoder":
+        return EncoderDecoder(self, rngs)
+
+
+class _Layer(nnx.Module):
+    """Pre-norm self-attention, in a decoder cross attention to the encoder's states, and gated MLP."""
+
+    def __init__(self, config: EncoderDecoderConfig, crosses: bool, rngs: nnx.Rngs):
+        self.dropout_rate, self.crosses = config.dropout_rate, crosses
+        width, epsilon, dtype = config.width, config.norm_epsilon, config.compute_dtype
+        self.attention_norm = RmsNorm(width, epsilon)
+        self.attention = RelativeAttention(width, config.heads, config.head_dim, dtype, rngs)
+        if crosses:
+            self.cross_attention_norm = RmsNorm(width, epsilon)
+            self.cross_attention = RelativeAttention(width, config.heads, config.head_dim, dtype, rngs)
+        self.mlp_norm = RmsNorm(width, epsilon)
+        self.mlp = GatedMlp(width, config.mlp_hidden, config.mlp_hidden**-0.5, dtype, rngs, tanh_gelu)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length embed"],
+        key: Key[Array, ""] | None,
+        mask: Bool[Array, "batch 1 length length"],
+        bias: Float[Array, "batch heads length length"],
+        encoded: Float[Array, "batch keys embed"] | None,
+        cross_mask: Bool[Array, "batch 1 length keys"] | None,
+    ) -> Float[Array, "batch length embed"]:
+        attention_key, cross_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
+        normed = self.attention_norm(x)
+        x = x + dropout(self.attention(normed, normed, mask, bias), self.dropout_rate, attention_key)
+        if self.crosses:
+            assert encoded is not None
+            assert cross_mask is not None
+            crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_mask, None)
+            x = x + dropout(crossed, self.dropout_rate, cross_key)
+        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
+        return constrain(x, "batch", "length", "embed")
+
+
+class _Stack(nnx.Module):
+    """Equal layers, their relative position bias and the final norm; a decoder is causal and attends across."""
+
+    def __init__(self, config: EncoderDecoderConfig, is_decoder: bool, rngs: nnx.Rngs):
+        self.config = config
+        self.count = config.decoder_layers if is_decoder else config.encoder_layers
+        self.is_decoder = is_decoder
+        self.position_bias = RelativePositionBias(
+            config.heads,
+            config.relative_buckets,
+            config.relative_max_distance,
+            not is_decoder,
+            config.width**-0.5,
+            rngs,
+        )
+        self.layers = stack_layers(lambda layer_rngs: _Layer(config, is_decoder, layer_rngs), self.count, rngs)
+        self.final_norm = RmsNorm(config.width, config.norm_epsilon)
+
+    def __call__(
+        self,
+        embedded: Float[Array, "batch length embed"],
+        segment_ids: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        dropout_key: Key[Array, ""] | None,
+        encoded: Float[Array, "batch keys embed"] | None = None,
+        encoded_segment_ids: Int[Array, "batch keys"] | None = None,
+    ) -> Float[Array, "batch length embed"]:
+        config = self.config
+        x, layer_keys = constrain(embedded, "batch", "length", "embed"), None
+        if dropout_key is not None and config.dropout_rate > 0:
+            embedding_key, dropout_key = jax.random.split(dropout_key)
+            x = dropout(x, config.dropout_rate, embedding_key)
+            layer_keys = jax.random.split(dropout_key, self.count)
+        mask, cross_mask = same_segment(segment_ids, segment_ids), None
+        if self.is_decoder:
+            assert encoded_segment_ids is not None
+            mask &= (positions[:, :, None] >= positions[:, None, :])[:, None]
+            cross_mask = same_segment(segment_ids, encoded_segment_ids)
+        bias = self.position_bias(positions, positions)
+
+        def apply(layer: _Layer, carry: Array, key: Any) -> Array:
+            return layer(carry, key, mask, bias, encoded, cross_mask)
+
+        return self.final_norm(scan_layers(self.layers, x, apply, layer_keys, config.remat))
+
+
+def same_segment(
+    segment_ids: Int[Array, "batch length"], other: Int[Array, "batch keys"]
+) -> Bool[Array, "batch 1 length keys"]:
+    """Returns which tokens belong to the same packed example."""
+    return (segment_ids[:, :, None] == other[:, None, :])[:, None]
+
+
+class EncoderDecoder(nnx.Module):
+    """Input ids and the targets before each place to states that predict the target there, and to its logits."""
+
+    def __init__(self, config: EncoderDecoderConfig, rngs: nnx.Rngs):
+        self.config = config
+        shape, axes = (config.vocab_size, config.width), ("vocab", "embed")
+        self.embedding = normal_parameter(rngs, shape, axes, 1.0)
+        self.encoder = _Stack(config, False, rngs)
+        self.decoder = _Stack(config, True, rngs)
+        if not config.tied_logits:
+            self.output_embedding = normal_parameter(rngs, shape, axes, config.width**-0.5)
+
+    def __call__(
+        self,
+        inputs: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        decoder_inputs: Int[Array, "batch target_length"],
+        target_segment_ids: Int[Array, "batch target_length"],
+        target_positions: Int[Array, "batch target_length"],
+        dropout_key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "batch target_length embed"]:
+        """Returns decoder states; each packed segment gets what it would get alone.
+
+        Args:
+          inputs: token ids.
+          segment_ids: 1, 2, ... for the packed examples of a row; 0 for padding.
+          positions: 0, 1, ... within each segment.
+          decoder_inputs: targets shifted right by one within each segment, which starts with id 0 (padding).
+          target_segment_ids: of the targets; targets see the inputs that have the same number.
+          target_positions: 0, 1, ... within each segment of targets.
+          dropout_key: None for evaluation.
+        """
+        encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        encoded = self.encode(inputs, segment_ids, positions, encoder_key)
+        return self.decoder(
+            self._embed(decoder_inputs), target_segment_ids, target_positions, decoder_key, encoded, segment_ids
+        )
+
+    def encode(
+        self,
+        inputs: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        dropout_key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "batch length embed"]:
+        """Returns the encoder's states of the inputs; arguments as of a call."""
+        return self.encoder(self._embed(inputs), segment_ids, positions, dropout_key)
+
+    def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
+        """Returns float32 logits of decoder states; for large vocabularies call it on a few positions at a time."""
+        config = self.config
+        kernel = self.embedding if config.tied_logits else self.output_embedding
+        if config.tied_logits:
+            hidden = hidden * jnp.asarray(config.width**-0.5, hidden.dtype)
+        flat = hidden.reshape(-1, config.width)  # one product of matrices, as in `linear`
+        logits = jnp.matmul(flat, kernel[...].astype(config.compute_dtype).T, preferred_element_type=jnp.float32)
+        return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
+
+    def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
+        return self.embedding[...].astype(self.config.compute_dtype)[tokens]

@@ -1,0 +1,96 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from m5jax.errors import UserError
+from m5jax.models.relative_attention import RelativePositionBias
+from tests.models.tiny import encoder_decoder, row_of, segments_of
+
+LENGTH, TARGET_LENGTH = 24, 20
+INPUTS, TARGETS = segments_of([7, 4, 9]), segments_of([5, 8, 3], seed=1)
+MODEL, PARAMETERS = encoder_decoder()
+
+
+def rows_of(inputs, targets):
+    return *row_of(inputs, LENGTH), *row_of(targets, TARGET_LENGTH)
+
+
+@jax.jit
+def states(parameters, rows):
+    return MODEL.bind(parameters)(*rows)[0]
+
+
+@jax.jit
+@jax.grad
+def gradient(parameters, rows):
+    module = MODEL.bind(parameters)
+    return jnp.sum(jnp.sin(module.logits(module(*rows))) * (rows[4] > 0)[..., None])
+
+
+def test_a_packed_segment_gets_what_it_gets_alone():
+    packed, start = states(PARAMETERS, rows_of(INPUTS, TARGETS)), 0
+    for inputs, targets in zip(INPUTS, TARGETS, strict=True):
+        alone = states(PARAMETERS, rows_of([inputs], [targets]))
+        np.testing.assert_allclose(packed[start : start + len(targets)], alone[: len(targets)], atol=1e-5)
+        start += len(targets)
+
+
+def test_a_packed_segment_gives_the_gradients_it_gives_alone():
+    alone = [gradient(PARAMETERS, rows_of([x], [y])) for x, y in zip(INPUTS, TARGETS, strict=True)]
+    total = jax.tree.map(lambda *leaves: sum(leaves), *alone)
+    packed = gradient(PARAMETERS, rows_of(INPUTS, TARGETS))
+    # Relative to the largest entry of each, since sums over all targets are large.
+    for one, summed in zip(jax.tree.leaves(packed), jax.tree.leaves(total), strict=True):
+        np.testing.assert_allclose(one, summed, atol=1e-5 * max(1.0, float(jnp.abs(summed).max())))
+
+
+def test_no_state_depends_on_a_later_target():
+    full = states(PARAMETERS, rows_of(INPUTS[:1], TARGETS[1:2]))
+    for stop in range(1, len(TARGETS[1])):
+        cut = states(PARAMETERS, rows_of(INPUTS[:1], [TARGETS[1][:stop]]))
+        np.testing.assert_allclose(full[:stop], cut[:stop], atol=1e-5)
+
+
+def naive_bucket(relative, bidirectional, buckets, max_distance):
+    offset = 0
+    if bidirectional:
+        buckets //= 2
+        offset, distance = (buckets if relative > 0 else 0), abs(relative)
+    else:
+        distance = max(-relative, 0)
+    exact = buckets // 2
+    if distance < exact:
+        return offset + distance
+    far = exact + int(math.log(distance / exact) / math.log(max_distance / exact) * (buckets - exact))
+    return offset + min(far, buckets - 1)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("buckets", "max_distance"), [(8, 12), (32, 100)])
+def test_relative_buckets_equal_a_naive_loop(bidirectional, buckets, max_distance):
+    bias = RelativePositionBias(1, buckets, max_distance, bidirectional, 1.0, nnx.Rngs(0))
+    bias.weights[...] = jnp.arange(buckets, dtype=jnp.float32)[:, None]
+    queries, keys = np.arange(0, 300, 37), np.arange(300)
+    found = bias(jnp.asarray(queries)[None], jnp.asarray(keys)[None])[0, 0]
+    expected = [[naive_bucket(int(k - q), bidirectional, buckets, max_distance) for k in keys] for q in queries]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decoder_layers": 0}, "decoder_layers = 0"),
+        ({"relative_buckets": 7}, "relative_buckets = 7; allowed: even numbers from 4"),
+        ({"relative_max_distance": 4}, "relative_max_distance = 4"),
+        ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
+        ({"remat": "some"}, "allowed: dots, full, none, outputs"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(changes, message):
+    with pytest.raises(UserError, match=message) as error:
+        encoder_decoder(**changes)
+    assert "\n" not in str(error.value)
