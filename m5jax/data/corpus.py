@@ -26,7 +26,7 @@ from m5jax.data.cache import cache_directory
 from m5jax.data.join import Join, joined
 from m5jax.data.read_records import Rewrite, read_records
 from m5jax.data.readers import TFDS_PREFIX, expand_source
-from m5jax.data.records import FIELDS, RECORDS, BadRecord, ProductRecord, Record, RecordKind, column_value
+from m5jax.data.records import FIELDS, RECORDS, BadRecord, Record, RecordKind, column_value
 from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
 from m5jax.data.serialize import serialize_line
@@ -275,11 +275,8 @@ def _records(
                 except BadRecord as error:
                     log.reject(location, str(error))
                     continue
-                if isinstance(record, ProductRecord):
-                    first = seen.first_location(f"{record.language}\n{record.id}", location)
-                    if first is not None:
-                        log.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
-                        continue
+                if seen.rejects(record, location, log):
+                    continue
                 log.accept()
                 yield split, record
 

@@ -130,18 +130,15 @@ def training_batches(
     tasks = _with_masking(find_tasks(name), masking)
     shape = RowShape(tasks, length, targets_length)
     _check_batch_size(batch_size)
-    if not 0 <= shard_index < shard_count:
-        raise UserError(f"the data shard {shard_index} of {shard_count} does not exist")
     counts = {task.name: record_count(task, split) for task in tasks}
-    for task_name, count in counts.items():
-        if count < shard_count:
-            raise UserError(f"task {task_name} has {count} {split} records, too few for {shard_count} hosts")
+    shard = _host_shard(counts, split, shard_index, shard_count)
     caches = None
     if cache_dir:
         tasks, caches = cached_tasks(tasks, Path(cache_dir), split)
-    shard = seqio.ShardInfo(shard_index, shard_count)
-    examples = [
-        _dataset(
+    examples = []
+    for index, task in enumerate(tasks):
+        _check_not_empty(task, shape.feature_lengths, split, shard)
+        dataset = _dataset(
             task,
             shape.feature_lengths,
             split=split,
@@ -149,17 +146,13 @@ def training_batches(
             shuffle_buffer_size=min(_SHUFFLE_BUFFER, counts[task.name]),
             # Far enough apart that no two tasks of a mixture share a random stream.
             seed=seed + 1_000 * index,
-            shard_info=shard if shard_count > 1 else None,
+            shard_info=shard,
             num_epochs=epochs,
             use_cached=caches is not None,
         )
-        for index, task in enumerate(tasks)
-    ]
-    for task in tasks:
-        _check_not_empty(task, shape.feature_lengths, split, shard if shard_count > 1 else None)
+        examples.append(_with_task_number(dataset, index))
     rates = mixture_rates(name, mixing, split)
-    numbered = [_with_task_number(dataset, index) for index, dataset in enumerate(examples)]
-    mixed = mix_examples(numbered, [rates[task.name] for task in tasks], seed, endless=epochs is None)
+    mixed = mix_examples(examples, [rates[task.name] for task in tasks], seed, endless=epochs is None)
     rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
     batches = rows.batch(batch_size, drop_remainder=epochs is None).prefetch(2).with_options(_options())
     settings = definition(
@@ -345,6 +338,16 @@ def _padded_batches(dataset: tf.data.Dataset, batch_size: int, name: str, split:
         yield batch
     if empty:
         raise UserError(f"task {name}: none of its {split} records gives an example")
+
+
+def _host_shard(counts: Mapping[str, int], split: str, index: int, count: int) -> seqio.ShardInfo | None:
+    """Returns a host's share of the records; None for the only host. Raises UserError where a task has too few."""
+    if not 0 <= index < count:
+        raise UserError(f"the data shard {index} of {count} does not exist")
+    for task, records in counts.items():
+        if records < count:
+            raise UserError(f"task {task} has {records} {split} records, too few for {count} hosts")
+    return seqio.ShardInfo(index, count) if count > 1 else None
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -5,6 +5,9 @@ from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 
+from m5jax.data.records import ProductRecord, Record
+from m5jax.data.rejected import RejectLog
+
 
 class SeenIds:
     """Remembers 64-bit hashes of keys with the location of each key's first occurrence, on disk past a small cache.
@@ -28,6 +31,16 @@ class SeenIds:
         if inserted:
             return None
         return self._database.execute("SELECT location FROM seen WHERE hash = ?", (number,)).fetchone()[0]
+
+    def rejects(self, record: Record, location: str, log: RejectLog) -> bool:
+        """Whether a record is a product whose id came before in its language, which is then written to `log`."""
+        if not isinstance(record, ProductRecord):
+            return False
+        first = self.first_location(f"{record.language}\n{record.id}", location)
+        if first is None:
+            return False
+        log.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
+        return True
 
     def __enter__(self) -> "SeenIds":
         return self

@@ -111,11 +111,8 @@ def _records(
     """Yields name, language, title (a text's beginning) and serialized text of each good record."""
     unused = np.random.default_rng(0)  # the format of a run is not random
     for location, _, record in read_records(source, kind, column_mapping, defaults, rejects):
-        if isinstance(record, ProductRecord):
-            first = seen.first_location(f"{record.language}\n{record.id}", location)
-            if first is not None:
-                rejects.reject(location, f"id {record.id!r} in {record.language} came before, at {first}")
-                continue
+        if seen.rejects(record, location, rejects):
+            continue
         rejects.accept()
         if isinstance(record, ProductRecord):
             yield record.id, record.language, record.title, attributes.text(record, unused)
