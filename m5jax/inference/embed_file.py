@@ -51,14 +51,7 @@ def embed_file(
     if batch_size < 1:
         raise UserError(f"--batch_size {batch_size}; allowed: 1 and above")
     check_batch(embedder.mesh, batch_size)
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("language", pa.string()),
-            ("title", pa.string()),
-            ("embedding", pa.list_(pa.float32(), embedder.width)),
-        ]
-    )
+    schema = _schema(embedder.width)
     temporary = output.with_name(f"{output.name}.partial")
     count = 0
     try:
@@ -93,6 +86,11 @@ def embed_file(
             "%d records were cut to the model's %d tokens", embedder.texts_cut, embedder.model.config.max_length
         )
     return count
+
+
+def _schema(width: int) -> pa.Schema:
+    texts = [(name, pa.string()) for name in ("id", "language", "title")]
+    return pa.schema([*texts, ("embedding", pa.list_(pa.float32(), width))])
 
 
 def _write_error(output: Path, error: OSError) -> UserError:
