@@ -1,7 +1,7 @@
 """One streaming pass over any input: validates, rejects, splits, and writes the canonical shards that training reads.
 
     <cache>/<name>-<fingerprint>/corpus.json                                counts; written last
-    <cache>/<name>-<fingerprint>/<language>/<split>-0000k-of-0000n.jsonl    records, dealt round robin
+    <cache>/<name>-<fingerprint>/<language>/<split>-0000k-of-0000n.jsonl    records, dealt and shuffled
     <cache>/<name>-<fingerprint>.rejected.jsonl                             bad records with their reason, where any
 
 The directory appears under its final name only when it is whole. A second call with the same sources, mapping and
@@ -33,7 +33,7 @@ from m5jax.data.serialize import serialize_line
 from m5jax.data.shard_writer import ShardWriter
 from m5jax.errors import UserError, unknown_name
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SHARDS = 8
 # Not a field of a record: records with equal values go to the same side of the train and validation split.
 SPLIT_KEY = "split_key"
@@ -237,7 +237,7 @@ def _write(
             for split, record in _records(files, ingestion, log, seen):
                 writer.write(record.language, split, record.to_json())
                 progress.update()
-            writer.flush()
+            writer.finish()
         if not writer.counts:
             raise UserError(f"corpus {name} has no good record; the bad ones: {log.path}")
         values = {"name": name, "kind": ingestion.kind, "shards": SHARDS, "counts": writer.counts}

@@ -29,7 +29,7 @@ from m5jax.data.task_cache import cached_tasks
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
-# Records of a corpus lie in the order of its input, which may be sorted: the buffer covers a large part of a small one.
+# Records of a corpus lie in a random order; those of other sources may be sorted.
 _SHUFFLE_BUFFER = 10_000
 _EVALUATION_SEED = 0
 

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from m5jax.data.shuffle_lines import shuffle_lines
+
 _BUFFERED_BYTES = 1 << 18
 
 
 class ShardWriter:
     """Appends lines to `paths(directory, language, split, shards)`, round robin, and counts them.
 
-    Every shard of a (language, split) exists after `flush`, empty ones too. Lets OSError through.
+    Every shard of a (language, split) exists after `finish`, empty ones too, its lines in a random order that only the
+    lines change: inputs may be sorted, and readers that take the first so many shall get a fair sample. Lets OSError
+    through.
     """
 
     def __init__(self, directory: Path, shards: int, paths: Callable[[Path, str, str, int], list[Path]]) -> None:
@@ -31,11 +35,12 @@ class ShardWriter:
         if len(buffer) >= _BUFFERED_BYTES:
             self._append(self._paths(self._directory, language, split, self._shards)[index], buffer)
 
-    def flush(self) -> None:
-        """Writes what is still held back."""
+    def finish(self) -> None:
+        """Writes what is still held back, and shuffles each shard."""
         for (language, split), buffers in self._buffers.items():
             for path, buffer in zip(self._paths(self._directory, language, split, self._shards), buffers, strict=True):
                 self._append(path, buffer)
+                shuffle_lines(path, seed=f"{language}/{path.name}")
 
     def _append(self, path: Path, buffer: bytearray) -> None:
         path.parent.mkdir(exist_ok=True)
