@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file without scripts and links, so that it opens anywhere and a year later.
+"""The report of a run: one HTML file.
 
 Everything that comes from the run directory is untrusted text: `html.escape` guards the HTML, Matplotlib the pictures.
 """
@@ -24,6 +24,7 @@ from m5jax.evaluation.tables import (
     read_summary,
     speed_text,
 )
+from m5jax.html_page import PALETTE, html_page, html_section, html_table
 from m5jax.training.run_log import read_metrics
 
 if TYPE_CHECKING:
@@ -45,40 +46,9 @@ EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>accuracy|l
 
 # A chart is some hundred pixels wide: more points only make the file heavy.
 MAXIMUM_POINTS = 600
-# Distinct for the color-blind and on a light as on a dark page (after Okabe and Ito, 2008).
-PALETTE = ("#0a84c8", "#e07b00", "#0a9e73", "#d0609f", "#8a6fdf", "#b59b00", "#3cb4d9", "#d6453d")
 RUN_STYLES = ("solid", "dashed", "dashdot")
 # Stands for the text color of the page, which Matplotlib has no name for.
 INK = "#0b0c0d"
-STYLE_SHEET = """
-:root { color-scheme: light dark; --page: #fff; --ink: #1c2024; --soft: #60646c; --line: #d9dce1; --panel: #f6f7f9 }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #16181b; --ink: #e8eaed; --soft: #a0a6ae; --line: #363a40; --panel: #1f2226 }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif }
-h1 { margin: 0; font-size: 1.7rem; line-height: 1.2; overflow-wrap: anywhere }
-h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem }
-h2 + dl { margin: 0 }
-p, figcaption, th, dt { color: var(--soft) }
-p { margin: .4rem 0 0 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .4rem 1.2rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-th { font-weight: 500 }
-.wide { overflow-x: auto }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem }
-figure { margin: 0; padding: .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--panel) }
-figcaption { margin-bottom: .3rem }
-svg { display: block; width: 100%; height: auto }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: .7rem 1.5rem;
-  margin: 1rem 0 0 }
-dt { font-size: .85rem }
-dd { margin: 0; overflow-wrap: anywhere }
-pre { margin: 0; padding: 1rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 8px;
-  background: var(--panel); font: 13px/1.5 ui-monospace, monospace }
-"""
 
 
 def write_report(run_dir: Path) -> Path:
@@ -93,26 +63,18 @@ def write_report(run_dir: Path) -> Path:
     languages = summary.languages or _last_results(rows)
     title = f"Run {run_dir.resolve().name}"
     body = [
-        f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_headline(rows, summary))}</p>",
         _definitions(_macros(config)),
-        _section("Results per language", _language_table(languages)),
-        _section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
-        _section("Where it ran", _definitions(_circumstances(summary))),
-        _section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
-        _section("Versions", _definitions(summary.versions)),
-        _section("Configuration", f"<pre>{escape(config)}</pre>" if config else ""),
+        html_section("Results per language", _language_table(languages)),
+        html_section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
+        html_section("Where it ran", _definitions(_circumstances(summary))),
+        html_section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
+        html_section("Versions", _definitions(summary.versions)),
+        html_section("Configuration", f"<pre>{escape(config)}</pre>" if config else ""),
     ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
     path = run_dir / FILE_NAME
     try:
-        path.write_text(page, encoding="utf-8", errors="replace")
+        path.write_text(html_page(title, body), encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path
@@ -201,31 +163,21 @@ def _readable_time(time: str | None) -> str | None:
         return time
 
 
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{content}" if content else ""
-
-
 def _definitions(values: Mapping[str, str]) -> str:
     pairs = (f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
     return f"<dl>{''.join(pairs)}</dl>" if values else ""
 
 
 def _language_table(languages: Mapping[str, LanguageResult]) -> str:
-    def cells(tag: str, values: Sequence[str]) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(value)}</{tag}>' for value in values)}</tr>"
-
     if not languages:
         return "<p>No evaluation was made.</p>"
-    body = "".join(cells("td", row) for row in language_rows(languages))
     note = (
         "Loss in nats per masked token; accuracy: masked tokens predicted exactly; unigram: accuracy of always "
         "predicting the most frequent token; gain in percentage points."
     )
-    table = f'<div class="wide"><table>{cells("th", LANGUAGE_HEADERS)}{body}</table></div><p>{note}</p>'
-    if own := metric_rows(languages):
-        body = "".join(cells("td", row) for row in own)
-        table += f'<div class="wide"><table>{cells("th", METRIC_HEADERS)}{body}</table></div>'
-    return table
+    table = f"{html_table(LANGUAGE_HEADERS, language_rows(languages))}<p>{note}</p>"
+    own = metric_rows(languages)
+    return table + (html_table(METRIC_HEADERS, own) if own else "")
 
 
 def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
