@@ -9,6 +9,7 @@ The first of these ways that finds a file in the folder counts, for all of it. S
 second and third way these words, set off by "-", "." or "_", a space, a digit or the end, stand for a split:
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from types import MappingProxyType
 
 from m5jax.data.readers import ALLOWED_SOURCES, COMPRESSIONS
 from m5jax.errors import UserError, unknown_name
+
+logger = logging.getLogger(__name__)
 
 WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -37,7 +40,7 @@ def find_splits(folder: str | Path) -> dict[str, list[str]]:
     """Returns the record files of each split, sorted, train first: what `ingest_corpus` takes as `sources`.
 
     Synonyms have one name ("dev" is "validation"). Hidden files, and those of no format that `read_rows` knows, are
-    left out. A folder of several configurations (`en/`, `de/`) is read as one; name the configuration's own instead.
+    left out; files of records that fit no split beside others that do are logged. A folder of several configurations (`en/`, `de/`) is read as one; name the configuration's own instead.
 
     Raises:
         UserError: there is no such folder, no file of records in it, or one that has the words of two splits.
@@ -53,8 +56,16 @@ def find_splits(folder: str | Path) -> dict[str, list[str]]:
     for split_of in (_of_shard, _of_folder, _of_name, lambda _: "train"):
         found = _grouped(root, files, split_of)
         if found:
+            _warn_of_others(root, files, found)
             return found
     raise AssertionError("the last way takes every file")
+
+
+def _warn_of_others(root: Path, files: list[Path], found: Mapping[str, list[str]]) -> None:
+    taken = {file for split in found.values() for file in split}
+    others = [str(file) for file in files if str(root / file) not in taken]
+    if others:
+        logger.warning("%s: %d files of no split are not read, %s first", root, len(others), others[0])
 
 
 def _grouped(root: Path, files: list[Path], split_of: Callable[[Path], str]) -> dict[str, list[str]]:

@@ -39,13 +39,19 @@ def cache_definition(task: seqio.Task, splits: Sequence[str]) -> dict[str, Any]:
     if hasattr(source, "identity"):
         records: Any = f"{source.identity}, {source.language}"
     else:
-        records = {split: [str(shard) for shard in source.list_shards(split)] for split in sorted(splits)}
+        records = {split: [_shard_state(str(shard)) for shard in source.list_shards(split)] for split in sorted(splits)}
     return {
         "version": FORMAT_VERSION,
         "steps": describe_steps(cached_steps(task)),
         "vocabulary": current_vocabulary().fingerprint,
         "records": records,
     }
+
+
+def _shard_state(shard: str) -> list[Any]:
+    """Returns the name of a source's shard, and of a file size and time of change too."""
+    path = Path(shard)
+    return [shard, path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [shard]
 
 
 def splits_with_data(task: seqio.Task) -> list[str]:

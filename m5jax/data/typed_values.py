@@ -2,7 +2,7 @@
 
     1.234,5 (de)   ١٬٢٣٤٫٥        number        1234.5
     1,5 kg (de)    1500 g          quantity      1500 g
-    ja             true    نعم     boolean       true
+    ja (de)        نعم (ar)        boolean       true
     BLACK          black           enumeration   Black, where the training data spell it so most often
 
 What is none of these is text and stays as it is. A normal form, read as English, is its own normal form. Units are a
@@ -34,11 +34,29 @@ _AMOUNT_AND_UNIT = re.compile(rf"([-+\u2212]?\d(?:[\d {_ARABIC_POINT}{_GROUPING}
 _MOST_DIGITS, _MOST_DECIMALS = 15, 9
 _SIGNIFICANT = 6
 
-_TRUE = "true yes ja wahr oui vrai sí verdadero vero sim verdadeiro tak да evet はい 是 نعم صحيح हाँ"
-_FALSE = "false no nein falsch non faux falso não nie нет hayır いいえ 否 لا خطأ नहीं nee nej nei"
-_BOOLEANS = {
-    word: spelling for spelling, words in (("true", _TRUE), ("false", _FALSE)) for word in words.casefold().split()
-}
+# By language: words for true, words for false. The English ones are read in every language.
+_BOOLEAN_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "ar": ("نعم صحيح", "لا خطأ"),
+        "da": ("ja sandt", "nej falsk"),
+        "de": ("ja wahr", "nein falsch"),
+        "en": ("true yes", "false no"),
+        "es": ("sí verdadero", "no falso"),
+        "fr": ("oui vrai", "non faux"),
+        "hi": ("हाँ", "नहीं"),
+        "it": ("sì vero", "no falso"),
+        "ja": ("はい", "いいえ"),
+        "nb": ("ja sant", "nei usant"),
+        "nl": ("ja waar", "nee onwaar"),
+        "no": ("ja sant", "nei usant"),
+        "pl": ("tak prawda", "nie fałsz"),
+        "pt": ("sim verdadeiro", "não falso"),
+        "ru": ("да", "нет"),
+        "sv": ("ja sant", "nej falskt"),
+        "tr": ("evet doğru", "hayır yanlış"),
+        "zh": ("是", "否"),
+    }
+)
 
 # The unit that all of a kind are written in: by factor, how others are spelled. A space within a spelling is left out.
 _UNITS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -117,11 +135,11 @@ def normal_form(value: str, language: str = "en", enumeration: Mapping[str, str]
 
     Args:
         value: as the record has it.
-        language: of the record; says what "1,234" means where the value alone does not.
+        language: of the record; says what "1,234" and "ja" mean.
         enumeration: of the attribute: by `enumeration_key`, how a value is spelled.
     """
     text = _DIRECTION_MARKS.sub("", value).strip()
-    if boolean := _BOOLEANS.get(text.casefold()):
+    if boolean := _booleans(_base_language(language)).get(text.casefold()):
         return "boolean", boolean
     if (number := parse_number(text, language)) is not None:
         return "number", _written(number)
@@ -163,8 +181,27 @@ def _number_pattern(mark: str, spaces: str) -> re.Pattern[str]:
 
 @functools.cache
 def _decimal_comma(language: str) -> bool:
-    language = language.lower().replace("_", "-")
-    return language not in _POINT_VARIANTS and language.partition("-")[0] in _COMMA_LANGUAGES.split()
+    return _tag(language) not in _POINT_VARIANTS and _base_language(language) in _COMMA_LANGUAGES.split()
+
+
+@functools.cache
+def _booleans(language: str) -> Mapping[str, str]:
+    """Returns "true" or "false" by each word that says it in a language, in lower case."""
+    words = {**_spoken("en"), **_spoken(language)}
+    return {word.casefold(): spelling for word, spelling in words.items()}
+
+
+def _spoken(language: str) -> dict[str, str]:
+    pairs = zip(("true", "false"), _BOOLEAN_WORDS.get(language, ("", "")), strict=True)
+    return {word: spelling for spelling, words in pairs for word in words.split()}
+
+
+def _tag(language: str) -> str:
+    return language.lower().replace("_", "-")
+
+
+def _base_language(language: str) -> str:
+    return _tag(language).partition("-")[0]
 
 
 def _quantity(text: str, language: str) -> str:

@@ -83,3 +83,13 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     (tmp_path / "offers" / "train-test.jsonl").write_text("")
     with pytest.raises(UserError, match="train-test.jsonl is of two splits by its name: train and test"):
         find_splits(tmp_path / "offers")
+
+
+def test_files_of_records_that_fit_no_split_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("train/0.jsonl", "other/0.jsonl", "other/README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert list(find_splits(tmp_path)) == ["train"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: 1 files of no split are not read, other/0.jsonl first"
+    ]

@@ -118,6 +118,28 @@ def test_what_is_not_there_is_named(caches, tiny, tmp_path):
         cache_tasks(TASK, caches, vocabulary=tiny.vocabulary)
 
 
+@seqio.map_over_dataset
+def as_inputs(line):
+    return {"inputs": line}
+
+
+def test_a_changed_file_of_a_users_own_source_is_refused(tmp_path, tiny):
+    source = tmp_path / "lines.txt"
+    source.write_text("a red lamp\n" * 20, encoding="utf-8")
+    cached = seqio.TaskRegistry.get(TASK)
+    seqio.TaskRegistry.add(
+        "own_source",
+        source=seqio.TextLineDataSource({"train": str(source)}, num_input_examples={"train": 20}),
+        preprocessors=[as_inputs, *cached.preprocessors[1:]],
+        output_features=cached.output_features,
+    )
+    cache_tasks("own_source", tmp_path / "caches", vocabulary=tiny.vocabulary)
+    assert next(batches(tmp_path / "caches", "own_source"))["segment_ids"].any()
+    source.write_text("a blue lamp\n" * 20, encoding="utf-8")
+    with pytest.raises(UserError, match=r"another definition: records was .*lines\.txt"):
+        batches(tmp_path / "caches", "own_source")
+
+
 def test_random_steps_are_never_cached(tmp_path):
     seqio.TaskRegistry.add(
         "uncacheable",
