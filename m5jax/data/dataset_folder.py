@@ -40,7 +40,8 @@ def find_splits(folder: str | Path) -> dict[str, list[str]]:
     """Returns the record files of each split, sorted, train first: what `ingest_corpus` takes as `sources`.
 
     Synonyms have one name ("dev" is "validation"). Hidden files, and those of no format that `read_rows` knows, are
-    left out; files of records that fit no split beside others that do are logged. A folder of several configurations (`en/`, `de/`) is read as one; name the configuration's own instead.
+    left out; files of records that fit no split, beside others that do, are logged. A folder of several configurations
+    (`en/`, `de/`) is read as one; name the configuration's own instead.
 
     Raises:
         UserError: there is no such folder, no file of records in it, or one that has the words of two splits.
