@@ -5,6 +5,7 @@ So a batch of labelled examples looks like one of masked LM, and both share a ro
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -82,8 +83,12 @@ class LabelExamples(AlignedTargets):
         from_json = RECORDS[self.corpus().kind].from_json
 
         def label(lines: np.ndarray, generator: np.random.Generator) -> InputsAndTargets:
-            made = (self.make(from_json(line)) for line in lines)
-            examples = (_encode(item, vocabulary, ids, length, most) for item in made if item is not None)
+            made = [item for line in lines if (item := self.make(from_json(line))) is not None]
+            # All pieces at once: a call of SentencePiece costs as much as many words.
+            encoded = iter(vocabulary.encode([piece for item in made for piece, _ in item.pieces]))
+            examples = (
+                _example(item, list(itertools.islice(encoded, len(item.pieces))), ids, length, most) for item in made
+            )
             return [example for example in examples if example[1].any()]
 
         return examples_of(dataset.batch(_LINES_AT_ONCE), label)
@@ -115,12 +120,12 @@ def mixture_labels(name: str) -> tuple[str, ...]:
     return tuple(sorted({label for step in steps if step is not None for label in step.labels()}))
 
 
-def _encode(
-    labelled: Labelled, vocabulary: Vocabulary, ids: Mapping[str, int], length: int, most: int
+def _example(
+    labelled: Labelled, encoded: list[list[int]], ids: Mapping[str, int], length: int, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns inputs and targets of a text, given the tokens of its pieces."""
     tokens: list[int] = []
     targets: list[int] = []
-    encoded = vocabulary.encode([piece for piece, _ in labelled.pieces])
     if not any(label for _, label in labelled.pieces):
         encoded = _fitting(encoded, length - 1)
     predictions = 1 if labelled.label else 0
