@@ -3,8 +3,9 @@
     python benchmarks/task_families.py
     M5JAX_DATA=/path/to/data python benchmarks/task_families.py
 
-trains `--steps` steps of 16 rows on each mixture of the embedded catalog, and of the data folder where the variable is
-set, and writes benchmarks/results/task_families.json after each, so that it can be stopped and goes on where it was.
+trains `--steps` steps of 16 rows, learning rate up to `--peak`, on each mixture of the embedded catalog, and of the data
+folder where the variable is set, and writes benchmarks/results/task_families.json after each, so that it can be stopped
+and goes on where it was.
 The figures say that a task trains, not how good a model can get at it.
 """
 
@@ -34,7 +35,7 @@ QUICKSTART = "gin_configs/experiments/quickstart.gin"
 LENGTH, TARGETS_LENGTH = 128, 48
 
 
-def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> dict[str, Any]:
+def train(mixture: str, steps: int, peak: float, seed: int, vocabulary: str, rows: int) -> dict[str, Any]:
     """Returns the figures of one run: of each task, what it does and what the most frequent answer would."""
     aligned = all(map(targets_are_aligned, find_tasks(mixture)))
     length = LENGTH if aligned else LENGTH + TARGETS_LENGTH
@@ -44,6 +45,7 @@ def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> di
             "MIXTURE": repr(mixture),
             "VOCABULARY": repr(vocabulary),
             "TRAIN_STEPS": steps,
+            "Cosine.peak": peak,
             "LENGTH": length,
             "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
             "DataConfig.seed": seed,
@@ -62,6 +64,7 @@ def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> di
     return {
         "mixture": mixture,
         "steps": steps,
+        "peak": peak,
         "seed": seed,
         "seconds": round(seconds, 1),
         "tokens_per_second": summary["tokens_per_second"],
@@ -71,34 +74,41 @@ def train(mixture: str, steps: int, seed: int, vocabulary: str, rows: int) -> di
 
 def table(runs: list[dict[str, Any]]) -> str:
     rows = [
-        [run["mixture"], name, f"{found['loss']:.2f}", f"{found['unigram_loss']:.2f}", f"{found['accuracy']:.1%}"]
+        [
+            run["mixture"],
+            f"{run['steps']:,}",
+            f"{run['peak']:g}",
+            name,
+            f"{found['loss']:.2f}",
+            f"{found['unigram_loss']:.2f}",
+            f"{found['accuracy']:.1%}",
+        ]
         + [f"{found['unigram_accuracy']:.1%}", ", ".join(f"{k} {v:.3f}" for k, v in found["metrics"].items())]
         for run in runs
         for name, found in run["tasks"].items()
     ]
-    headers = ("mixture", "task", "loss", "unigram", "accuracy", "most frequent", "metrics")
-    return format_table(headers, rows, ("left", "left", "right", "right", "right", "right", "left"))
+    headers = ("mixture", "steps", "peak", "task", "loss", "unigram", "accuracy", "most frequent", "metrics")
+    return format_table(headers, rows, ("left", "right", "right", "left", "right", "right", "right", "right", "left"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300, help="of each run (default: %(default)s)")
+    parser.add_argument("--peak", type=float, default=3e-3, help="learning rate after warm-up (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mixture", action="append", help="only this one; may be given several times")
     parser.add_argument("--again", action="store_true", help="forget the figures that are there")
     arguments = parser.parse_args()
     real = bool(os.environ.get("M5JAX_DATA"))
     kept = [] if arguments.again or not RESULT.is_file() else json.loads(RESULT.read_text(encoding="utf-8"))["runs"]
-    runs = {(run["mixture"], run["steps"], run["seed"]): run for run in kept}
+    runs = {(run["mixture"], run["steps"], run["peak"], run["seed"]): run for run in kept}
     for mixture in arguments.mixture or [*EMBEDDED, *(REAL if real else [])]:
-        key = (mixture, arguments.steps, arguments.seed)
+        key = (mixture, arguments.steps, arguments.peak, arguments.seed)
         if key in runs:
             continue
         own = mixture.startswith("embedded_catalog")
         vocabulary = "" if own else str(real_text_vocabulary("multilingual_text_mlm", arguments.seed))
-        runs[key] = {"environment": environment()} | train(
-            mixture, arguments.steps, arguments.seed, vocabulary, 4096 if own else 18432
-        )
+        runs[key] = {"environment": environment()} | train(*key, vocabulary, 4096 if own else 18432)
         RESULT.write_text(json.dumps({"runs": list(runs.values())}, indent=2) + "\n", encoding="utf-8")
         print(table([runs[key]]), flush=True)
     print(table(list(runs.values())))
