@@ -3,9 +3,9 @@
     python benchmarks/task_families.py
     M5JAX_DATA=/path/to/data python benchmarks/task_families.py
 
-trains `--steps` steps of 16 rows, learning rate up to `--peak`, on each mixture of the embedded catalog, and of the data
-folder where the variable is set, and writes benchmarks/results/task_families.json after each, so that it can be stopped
-and goes on where it was.
+trains `--steps` steps of 16 rows, with a learning rate up to `--peak`, on each mixture of the embedded catalog, and of
+the data folder where the variable is set, and writes benchmarks/results/task_families.json after each, so that it can
+be stopped and goes on where it was.
 The figures say that a task trains, not how good a model can get at it.
 """
 
