@@ -14,7 +14,7 @@ GRADES = ("exact", "substitute", "complement", "irrelevant")
 _RESULTS_PER_GRADE = {"exact": 4, "substitute": 4, "complement": 3, "irrelevant": 4}
 # Probability of a click on a result that is looked at.
 _ATTRACTION = {"exact": 0.7, "substitute": 0.3, "complement": 0.1, "irrelevant": 0.02}
-_SESSIONS_PER_QUERY = 3
+_SESSIONS_PER_QUERY = 2
 _BOUGHT_TOGETHER = 0.3
 
 

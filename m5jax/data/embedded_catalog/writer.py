@@ -19,7 +19,7 @@ from m5jax.data.embedded_catalog.truth import (
 )
 from m5jax.errors import UserError
 
-VERSION = 2
+VERSION = 3
 MAXIMUM_PRODUCTS_PER_LOCALE = 100_000
 FILES = ("products", "duplicates", "near_duplicates", "queries", "clicks", "also_bought", "sessions", "utterances")
 
@@ -83,7 +83,7 @@ def _rows(seed: int, products_per_locale: int) -> dict[str, Iterable[dict[str, o
     clicks: list[dict[str, object]] = []
     also_bought: list[dict[str, object]] = []
     for locale in range(len(LOCALES)):
-        more_queries, more_clicks = queries_and_clicks(draw, products, locale, max(1, products_per_locale // 10))
+        more_queries, more_clicks = queries_and_clicks(draw, products, locale, max(1, products_per_locale // 2))
         queries += more_queries
         clicks += more_clicks
         also_bought += also_bought_pairs(draw, products, locale)
