@@ -13,7 +13,8 @@ from m5jax.data.record_examples import Example, RecordExamples, example_rows
 from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Batch
-from m5jax.objectives.language_model import predicted_logits, target_logits
+from m5jax.objectives.language_model import predicted_logits
+from m5jax.objectives.token_objective import target_logits
 from partitioning import batch_sharding, batch_shards, global_batch, tree_shardings
 
 SHORTEST_ROW, FEWEST_PREDICTIONS = 16, 4

@@ -1,6 +1,7 @@
 """Prediction of a written sequence from another one, with vocabulary logits of a few positions at a time."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from m5jax.errors import UserError
-from m5jax.objectives.language_model import target_logits
 from m5jax.objectives.objective import Batch, Sums
+from m5jax.objectives.token_objective import TokenLosses, TokenObjective, target_logits
+
+CHUNK_LENGTH = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class SequenceToSequence:
+class SequenceToSequence(TokenObjective):
     """Mean cross-entropy over targets (T5, arXiv 1910.10683), with optional z-loss and label smoothing.
 
     The batch has `inputs`, `segment_ids` and `positions` [batch, length], `targets`, `target_segment_ids`,
@@ -21,20 +24,16 @@ class SequenceToSequence:
     row at a time and again in the backward pass, so that [batch, target_length, vocab] is never held.
 
     Attributes:
-      z_loss: weight of `log(sum(exp(logits)))**2`, which keeps logits from drifting (PaLM, arXiv 2204.02311,
-        section 5).
       label_smoothing: share of the target's probability spread evenly over the vocabulary (arXiv 1512.00567,
         section 7). Metrics are without it.
       chunk_length: target positions whose logits are held together.
     """
 
-    z_loss: float = 0.0
     label_smoothing: float = 0.0
-    chunk_length: int = 32
+    chunk_length: int = CHUNK_LENGTH
 
     def __post_init__(self) -> None:
-        if self.z_loss < 0:
-            raise UserError(f"SequenceToSequence.z_loss = {self.z_loss}; allowed: 0 and above")
+        super().__post_init__()
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(
                 f"SequenceToSequence.label_smoothing = {self.label_smoothing}; allowed: 0 up to, not including, 1"
@@ -43,49 +42,52 @@ class SequenceToSequence:
             raise UserError(f"SequenceToSequence.chunk_length = {self.chunk_length}; a positive integer is needed")
 
     def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
-        targets, weights = batch["targets"], batch["loss_weights"]
-        hidden = module(
-            batch["inputs"],
-            batch["segment_ids"],
-            batch["positions"],
-            shift_right(targets, batch["target_positions"]),
-            batch["target_segment_ids"],
-            batch["target_positions"],
-            dropout_key,
-        )
+        def losses_of(logits: Array, targets: Array) -> TokenLosses:
+            losses = self.token_losses(logits, targets)
+            if not self.label_smoothing:
+                return losses
+            # The mean loss over the vocabulary less that of the target.
+            spread = target_logits(logits, targets) - jnp.mean(logits, axis=-1)
+            return losses._replace(objective=losses.objective + self.label_smoothing * spread)
 
-        # Recomputed in the backward pass. The module's parameters are float32 and cast inside, so that their gradients
-        # add up over chunks in float32.
-        @jax.checkpoint
-        def sums_of(chunk: tuple[Array, ...]) -> Float[Array, "3"]:
-            states, chunk_targets, chunk_weights = chunk
-            return self._sums(module.logits(states), chunk_targets, chunk_weights)
+        hidden = target_states(module, batch, dropout_key)
+        return self.sums(map_logits(module, hidden, losses_of, batch["targets"], self.chunk_length), batch)
 
-        def add(sums: Array, chunk: tuple[Array, ...]) -> tuple[Array, None]:
-            return sums + sums_of(chunk), None
 
-        chunks = tuple(_chunks(x, self.chunk_length) for x in (hidden, targets, weights))
-        objective, loss, correct = jax.lax.scan(add, jnp.zeros(3, jnp.float32), chunks)[0]
-        weight = jnp.sum(weights)
-        return Sums(objective, weight), {"loss": Sums(loss, weight), "accuracy": Sums(correct, weight)}
+def target_states(
+    module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+) -> Float[Array, "batch target_length embed"]:
+    """Returns the decoder's states that predict the targets of a batch, given the targets before each."""
+    return module(
+        batch["inputs"],
+        batch["segment_ids"],
+        batch["positions"],
+        shift_right(batch["targets"], batch["target_positions"]),
+        batch["target_segment_ids"],
+        batch["target_positions"],
+        dropout_key,
+    )
 
-    def _sums(
-        self,
-        logits: Float[Array, "batch length vocab"],
-        targets: Int[Array, "batch length"],
-        weights: Float[Array, "batch length"],
-    ) -> Float[Array, "3"]:
-        """Returns the weighted sums of objective, cross-entropy and correct predictions."""
-        chosen = target_logits(logits, targets)
-        normalizer = jax.nn.logsumexp(logits, axis=-1)
-        loss = objective = normalizer - chosen
-        if self.label_smoothing:
-            objective = objective + self.label_smoothing * (chosen - jnp.mean(logits, axis=-1))
-        if self.z_loss:
-            objective = objective + self.z_loss * jnp.square(normalizer)
-        # An exact tie for the highest counts as correct.
-        correct = (chosen == jnp.max(logits, axis=-1)).astype(jnp.float32)
-        return jnp.stack([jnp.sum(value * weights) for value in (objective, loss, correct)])
+
+def map_logits(
+    module: Any,
+    hidden: Float[Array, "batch length embed"],
+    function: Callable[[Array, Array], Any],
+    targets: Int[Array, "batch length"],
+    chunk_length: int = CHUNK_LENGTH,
+) -> Any:
+    """Returns what `function` makes of the logits and targets of `chunk_length` positions at a time: arrays [batch,
+    length]. Logits are made again in the backward pass."""
+
+    # The module's parameters are float32 and cast inside, so that their gradients add up over chunks in float32.
+    @jax.checkpoint
+    def of_chunk(chunk: tuple[Array, Array]) -> Any:
+        states, chunk_targets = chunk
+        return function(module.logits(states), chunk_targets)
+
+    mapped = jax.lax.map(of_chunk, (_chunks(hidden, chunk_length), _chunks(targets, chunk_length)))
+    rows, length = targets.shape
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(rows, -1)[:, :length], mapped)
 
 
 def shift_right(

@@ -40,7 +40,7 @@ def test_chunks_give_the_full_loss_and_gradients(tied):
         return jnp.sum(losses * batch["loss_weights"]) / jnp.sum(batch["loss_weights"])
 
     expected = jax.jit(jax.value_and_grad(full))(parameters)
-    found = mean_loss(model, SequenceToSequence(0.01, 0.1, chunk_length=4), batch)(parameters)
+    found = mean_loss(model, SequenceToSequence(0.01, label_smoothing=0.1, chunk_length=4), batch)(parameters)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
     for one, other in zip(jax.tree.leaves(found[1]), jax.tree.leaves(expected[1]), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -73,3 +73,17 @@ def test_the_decoder_reads_the_target_before_within_each_segment():
 def test_a_negative_setting_is_refused(name, value):
     with pytest.raises(UserError, match=f"{name} = {value}"):
         SequenceToSequence(**{name: value})
+
+
+def test_each_task_has_a_weight_and_metrics_of_its_own():
+    model, parameters = encoder_decoder()
+    batch = batch_of() | {"task_ids": jnp.where(batch_of()["target_segment_ids"] == 2, 1, 0)}
+    weighted = SequenceToSequence(tasks=("a", "b"), weights=(1.0, 3.0))
+    loss, metrics = weighted(model.bind(parameters), batch, None)
+    for number, task in enumerate("ab"):
+        alone = batch | {"loss_weights": (batch["target_segment_ids"] == number + 1).astype(jnp.float32)}
+        own = SequenceToSequence()(model.bind(parameters), alone, None)[1]
+        for name in ("loss", "accuracy"):
+            np.testing.assert_allclose(metrics[f"{task}/{name}"], own[name], rtol=1e-6)
+    np.testing.assert_allclose(loss.total, metrics["a/loss"].total + 3 * metrics["b/loss"].total, rtol=1e-6)
+    np.testing.assert_allclose(loss.weight, 5 + 3 * 8)
