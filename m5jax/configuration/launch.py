@@ -51,7 +51,7 @@ from m5jax.evaluation.tables import (
 )
 from m5jax.evaluation.task_metrics import make_task_metrics
 from m5jax.models import FunctionalModel, Parameters
-from m5jax.objectives import LanguageModel
+from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.loop import Training, TrainingResult, train
@@ -141,7 +141,7 @@ def _training_batches(run: Run) -> BatchIterator | MaterializedBatches:
     return live_batches(run, data.batch_size // processes, jax.process_index(), processes)
 
 
-def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel:
+def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel | SequenceToSequence:
     """Returns the run's objective, with metrics and weights of each task where there are several."""
     if len(tasks) == 1 and not run.objective.task_weights:
         return run.objective
@@ -149,7 +149,9 @@ def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel:
     for name, weight in run.objective.task_weights.items():
         for task in find_tasks(name):
             if task.name not in weights:
-                raise unknown_name("task of the run in LanguageModel.task_weights", task.name, weights)
+                raise unknown_name(
+                    f"task of the run in {type(run.objective).__name__}.task_weights", task.name, weights
+                )
             weights[task.name] = weight
     weighted = tuple(weights.values()) if run.objective.task_weights else ()
     return dataclasses.replace(run.objective, tasks=tuple(tasks), weights=weighted)

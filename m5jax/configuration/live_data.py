@@ -28,6 +28,7 @@ def live_batches(
         data.mixture,
         length=data.length,
         targets_length=data.targets_length,
+        separate_targets=run.separate_targets,
         batch_size=batch_size,
         seed=data.seed,
         mixing=data.mixing,
@@ -46,6 +47,7 @@ def run_definition(run: Run) -> dict[str, Any]:
         data.mixture,
         length=data.length,
         targets_length=data.targets_length,
+        separate_targets=run.separate_targets,
         seed=data.seed,
         mixing=data.mixing,
         masking=data.masking,
@@ -73,7 +75,11 @@ def live_held_out(run: Run) -> LiveHeldOut:
     """Returns the held-out examples of each task of a run."""
     data = run.data
     return LiveHeldOut(
-        evaluation_tasks(data.mixture), data.length, data.targets_length, max_examples=data.evaluation_examples
+        evaluation_tasks(data.mixture),
+        data.length,
+        data.targets_length,
+        max_examples=data.evaluation_examples,
+        separate_targets=run.separate_targets,
     )
 
 
@@ -91,8 +97,14 @@ def run_held_out(run: Run) -> LiveHeldOut | WrittenHeldOut:
 def held_out_definition(run: Run) -> dict[str, Any]:
     """Returns what tells the held-out rows of this run from those of others: its masking is not among that."""
     data = run.data
-    made = definition(data.mixture, length=data.length, targets_length=data.targets_length, seed=0)
-    names = ("tasks", "vocabulary", "length", "targets_length")
+    made = definition(
+        data.mixture,
+        length=data.length,
+        targets_length=data.targets_length,
+        separate_targets=run.separate_targets,
+        seed=0,
+    )
+    names = ("tasks", "vocabulary", "length", "targets_length", "separate_targets")
     return {name: made[name] for name in names} | {"evaluation_examples": data.evaluation_examples}
 
 
@@ -110,7 +122,7 @@ def set_run_vocabulary(run: Run) -> Vocabulary:
         labelled = f" and {len(vocabulary.labels)} labels" if vocabulary.labels else ""
         raise UserError(
             f"the vocabulary has {vocabulary.text_size} pieces{labelled}, the model's embedding "
-            f"EncoderConfig.vocab_size = {run.model.vocab_size} rows; it needs at least {vocabulary.size}"
+            f"{type(run.model).__name__}.vocab_size = {run.model.vocab_size} rows; it needs at least {vocabulary.size}"
         )
     return vocabulary
 

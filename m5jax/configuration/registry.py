@@ -9,8 +9,8 @@ from m5jax.data.preparation.filters import QualityFilters
 from m5jax.data.preparation.language import LanguageIdentification
 from m5jax.data.preparation.near_duplicates import NearDuplicates
 from m5jax.data.preparation.settings import Preparation
-from m5jax.models import EncoderConfig
-from m5jax.objectives import LanguageModel
+from m5jax.models import EncoderConfig, EncoderDecoderConfig
+from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import KeepPolicy
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Adafactor, AdamW
@@ -25,6 +25,7 @@ CONFIGURABLES: dict[str, type] = {
         Cosine,
         DataConfig,
         EncoderConfig,
+        EncoderDecoderConfig,
         InverseSquareRoot,
         KeepPolicy,
         LanguageIdentification,
@@ -36,6 +37,7 @@ CONFIGURABLES: dict[str, type] = {
         Proportional,
         QualityFilters,
         Run,
+        SequenceToSequence,
         TrainerConfig,
         UniMax,
         WarmupStableDecay,

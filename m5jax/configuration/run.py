@@ -6,8 +6,8 @@ from pathlib import Path
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional, UniMax
 from m5jax.errors import UserError
-from m5jax.models import EncoderConfig
-from m5jax.objectives import LanguageModel
+from m5jax.models import EncoderConfig, EncoderDecoderConfig
+from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Optimizer
 from partitioning import MeshConfig
@@ -19,8 +19,9 @@ class DataConfig:
 
     Attributes:
       mixture: a registered task or mixture (`m5jax tasks list`).
-      length: tokens a row.
+      length: tokens a row; of an encoder-decoder, of inputs.
       targets_length: tokens of those for targets that are written after their inputs; 0 where all tasks are masked LM.
+        Of an encoder-decoder, which has rows of their own for targets, tokens of these.
       batch_size: rows a step, over all devices.
       mixing: how languages, and other members of mixtures without fixed weights, are sampled.
       materialized: directory that `m5jax data materialize` wrote with this configuration, to read instead of the tasks'
@@ -62,8 +63,8 @@ class Run:
     """
 
     run_dir: str
-    model: EncoderConfig
-    objective: LanguageModel
+    model: EncoderConfig | EncoderDecoderConfig
+    objective: LanguageModel | SequenceToSequence
     optimizer: Optimizer
     mesh: MeshConfig
     data: DataConfig
@@ -74,11 +75,22 @@ class Run:
     def __post_init__(self) -> None:
         if not self.run_dir:
             raise UserError("no run directory; add --gin.RUN_DIR=\"'runs/NAME'\"")
-        if self.data.length > self.model.max_length:
+        if isinstance(self.model, EncoderDecoderConfig) != self.separate_targets:
+            raise UserError(
+                f"{type(self.objective).__name__} does not train the model of {type(self.model).__name__}; allowed: "
+                "LanguageModel with EncoderConfig, SequenceToSequence with EncoderDecoderConfig"
+            )
+        # Relative positions have no end.
+        if isinstance(self.model, EncoderConfig) and self.data.length > self.model.max_length:
             raise UserError(
                 f"DataConfig.length = {self.data.length} is over the model's maximum, "
                 f"EncoderConfig.max_length = {self.model.max_length}"
             )
+
+    @property
+    def separate_targets(self) -> bool:
+        """Whether targets have rows of their own."""
+        return isinstance(self.objective, SequenceToSequence)
 
     @property
     def directory(self) -> Path:

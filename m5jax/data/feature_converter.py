@@ -1,19 +1,120 @@
-"""SeqIO feature converter from examples with inputs and targets to the fixed-shape rows that the objective reads."""
+"""SeqIO feature converters from examples with inputs and targets to the fixed-shape rows that an objective reads."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from m5jax.data.packing import DEFAULT_WINDOW, pack_window
+from m5jax.data.packing import DEFAULT_WINDOW, pack_pairs, pack_window
 
 _SPEC = seqio.FeatureConverter.FeatureSpec
 _BY_TOKEN = ("inputs", "segment_ids", "positions")
 _BY_PREDICTION = ("predicted_positions", "targets", "task_ids")
+_BY_TARGET = ("targets", "target_segment_ids", "target_positions", "task_ids")
 
 
-class LanguageModelFeatureConverter(seqio.FeatureConverter):
+class _WindowConverter(seqio.FeatureConverter):
+    """Packs windows of consecutive examples with `_make_rows`.
+
+    Args:
+        features: of a row.
+        pack: whether a row holds several examples.
+        window: examples packed together.
+    """
+
+    TASK_FEATURES = {
+        "inputs": _SPEC(dtype=tf.int32),
+        "targets": _SPEC(dtype=tf.int32),
+        "task": _SPEC(dtype=tf.int32, rank=0),
+    }
+    MODEL_FEATURES: Mapping[str, seqio.FeatureConverter.FeatureSpec] = {}  # depend on the tasks
+    # Rows that are not packed have segment ids and positions too, so that the model needs to know one form only.
+    PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
+
+    def __init__(self, features: Sequence[str], pack: bool, window: int) -> None:
+        # Lengths are checked by `_make_rows`, once a window.
+        super().__init__(pack=pack, apply_length_check=False)
+        self._window = window
+        self.MODEL_FEATURES = {
+            **{name: _SPEC(dtype=tf.int32) for name in features},
+            "loss_weights": _SPEC(dtype=tf.float32),
+        }
+
+    def _make_rows(self, *window: np.ndarray, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Returns the rows of a window: of inputs and targets values and row splits, and the examples' tasks."""
+        raise NotImplementedError
+
+    def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+        lengths = self.get_model_feature_lengths(task_feature_lengths)
+
+        def pack(*window: np.ndarray) -> list[np.ndarray]:
+            rows = self._make_rows(*window, lengths=lengths)
+            return [rows[name] for name in lengths]
+
+        def convert(window: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+            inputs, targets = window["inputs"], window["targets"]
+            arguments = (inputs.values, inputs.row_splits, targets.values, targets.row_splits, window["task"])
+            types = [self.MODEL_FEATURES[name].dtype for name in lengths]
+            # Not stateful, so that the position of the iterator can be saved.
+            rows = tf.numpy_function(pack, arguments, types, stateful=False)
+            return {
+                name: tf.ensure_shape(value, [None, length])
+                for (name, length), value in zip(lengths.items(), rows, strict=True)
+            }
+
+        ds = ds.map(lambda example: {name: example[name] for name in self.TASK_FEATURES})
+        windows = ds.ragged_batch(self._window)
+        return windows.map(convert, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+
+
+class SequenceToSequenceFeatureConverter(_WindowConverter):
+    """Packs inputs and targets into rows of their own; features and shapes are those of `pack_pairs`, with `task_ids`,
+    int32 [targets length].
+
+    No example is ever dropped or cut: one that is too long stops the pipeline.
+
+    Args:
+        tasks: names, in the order of their numbers.
+        pack: whether a row holds several examples.
+        window: examples packed together.
+    """
+
+    def __init__(self, tasks: Sequence[str], pack: bool = True, window: int = DEFAULT_WINDOW) -> None:
+        super().__init__((*_BY_TOKEN, *_BY_TARGET), pack, window)
+        self._names = tuple(tasks)
+
+    def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> dict[str, int]:
+        """Returns the length of each feature of a row."""
+        return {
+            **dict.fromkeys(_BY_TOKEN, task_feature_lengths["inputs"]),
+            **dict.fromkeys((*_BY_TARGET, "loss_weights"), task_feature_lengths["targets"]),
+        }
+
+    def _make_rows(self, *window: np.ndarray, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+        inputs, input_splits, targets, target_splits, tasks = window
+        room = (lengths["inputs"], lengths["targets"])
+        for side, splits, most in zip(("inputs", "targets"), (input_splits, target_splits), room, strict=True):
+            sizes = np.diff(splits)
+            for example in np.flatnonzero((sizes > most) | (sizes == 0))[:1]:
+                raise ValueError(
+                    f"an example of task {self._names[tasks[example]]} has {side} of {sizes[example]} tokens; "
+                    f"allowed: 1 to {most}"
+                )
+        by_target = {"task_ids": np.repeat(tasks, np.diff(target_splits))}
+        return pack_pairs(
+            inputs,
+            input_splits,
+            targets,
+            target_splits,
+            by_target,
+            length=room[0],
+            targets_length=room[1],
+            pack=self.pack,
+        )
+
+
+class LanguageModelFeatureConverter(_WindowConverter):
     """Packs examples into rows; features and shapes are those of `pack_window`, with `task_ids`, int32 [budget].
 
     The targets of a task either stand where the tokens are that they replace (masked LM), or are to be written after
@@ -35,15 +136,6 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         window: examples packed together.
     """
 
-    TASK_FEATURES = {
-        "inputs": _SPEC(dtype=tf.int32),
-        "targets": _SPEC(dtype=tf.int32),
-        "task": _SPEC(dtype=tf.int32, rank=0),
-    }
-    MODEL_FEATURES: Mapping[str, seqio.FeatureConverter.FeatureSpec] = {}  # depend on the tasks
-    # Rows that are not packed have segment ids and positions too, so that the model needs to know one form only.
-    PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
-
     def __init__(
         self,
         targets_are_aligned: Mapping[str, bool],
@@ -52,17 +144,12 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
         labelled: Collection[str] = (),
         window: int = DEFAULT_WINDOW,
     ) -> None:
-        # Checked here, once a window.
-        super().__init__(pack=pack, apply_length_check=False)
         self._names, self._aligned = tuple(targets_are_aligned), tuple(targets_are_aligned.values())
-        self._budget, self._window = budget, window
+        self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
+        super().__init__((*self._by_token, *_BY_PREDICTION), pack, window)
+        self._budget = budget
         self._reserve = bool(labelled) or not all(self._aligned)
         self._masked = tuple(aligned and name not in labelled for name, aligned in targets_are_aligned.items())
-        self._by_token = _BY_TOKEN if all(self._aligned) else (*_BY_TOKEN, "bidirectional")
-        self.MODEL_FEATURES = {
-            **{name: _SPEC(dtype=tf.int32) for name in (*self._by_token, *_BY_PREDICTION)},
-            "loss_weights": _SPEC(dtype=tf.float32),
-        }
 
     def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> dict[str, int]:
         """Returns the length of each feature of a row; `inputs` counts all its tokens, `targets` those of a row too."""
@@ -74,38 +161,9 @@ class LanguageModelFeatureConverter(seqio.FeatureConverter):
             **dict.fromkeys((*_BY_PREDICTION, "loss_weights"), self._budget),
         }
 
-    def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
-        lengths = self.get_model_feature_lengths(task_feature_lengths)
-
-        def pack(*window: np.ndarray) -> list[np.ndarray]:
-            rows = self._make_rows(*window, length=lengths["inputs"])
-            return [rows[name] for name in lengths]
-
-        def convert(window: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-            inputs, targets = window["inputs"], window["targets"]
-            arguments = (inputs.values, inputs.row_splits, targets.values, targets.row_splits, window["task"])
-            types = [self.MODEL_FEATURES[name].dtype for name in lengths]
-            # Not stateful, so that the position of the iterator can be saved.
-            rows = tf.numpy_function(pack, arguments, types, stateful=False)
-            return {
-                name: tf.ensure_shape(value, [None, length])
-                for (name, length), value in zip(lengths.items(), rows, strict=True)
-            }
-
-        ds = ds.map(lambda example: {name: example[name] for name in self.TASK_FEATURES})
-        windows = ds.ragged_batch(self._window)
-        return windows.map(convert, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-
-    def _make_rows(
-        self,
-        inputs: np.ndarray,
-        input_splits: np.ndarray,
-        targets: np.ndarray,
-        target_splits: np.ndarray,
-        tasks: np.ndarray,
-        *,
-        length: int,
-    ) -> dict[str, np.ndarray]:
+    def _make_rows(self, *window: np.ndarray, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+        inputs, input_splits, targets, target_splits, tasks = window
+        length = lengths["inputs"]
         by_token = {}
         aligned = np.array(self._aligned)[tasks]
         self._check_lengths(np.diff(input_splits), np.diff(target_splits), aligned, tasks, length)

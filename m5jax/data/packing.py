@@ -69,46 +69,91 @@ def pack_window(
             raise ValueError(f"an example has {predictions.max()} predictions, more than the budget {budget}")
         # As large a share of the row's tokens as of its predictions.
         sizes = np.maximum(lengths, -(-predictions * length // budget))
-    if pack:
-        seed = zlib.crc32(inputs.tobytes())
-        rows, offsets, segments = _best_fit(lengths, sizes, length, seed)
-    else:
-        rows = np.arange(len(lengths))
-        offsets, segments = np.zeros_like(rows), np.ones_like(rows)
-    row_count = int(rows.max()) + 1 if len(lengths) else 0
-
-    within_example = np.arange(len(inputs)) - np.repeat(row_splits[:-1], lengths)
-    destination = np.repeat(rows * length + offsets, lengths) + within_example
-    packed = {
-        name: _scatter(values, destination, row_count, length)
-        for name, values in (
-            ("inputs", inputs),
-            ("segment_ids", np.repeat(segments, lengths)),
-            ("positions", within_example),
-            ("targets", targets),
-            *by_token.items(),
-        )
-    }
+    rows, segments = _places(sizes, length, pack, inputs)
+    packed = _lay_out({"inputs": inputs, "targets": targets, **by_token}, lengths, rows, segments, length)
     packed.update(_take_predictions(packed["inputs"], packed["targets"], budget))
     return packed
 
 
-def _best_fit(
-    lengths: np.ndarray, sizes: np.ndarray, length: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns each example's row, its offset there, and its segment id; rows are numbered in random order.
+def pack_pairs(
+    inputs: np.ndarray,
+    input_splits: np.ndarray,
+    targets: np.ndarray,
+    target_splits: np.ndarray,
+    by_target: Mapping[str, np.ndarray] = MappingProxyType({}),
+    *,
+    length: int,
+    targets_length: int,
+    pack: bool = True,
+) -> dict[str, np.ndarray]:
+    """Packs a window of examples whose targets have rows of their own, as an encoder-decoder reads them.
 
-    The `sizes` of a row's examples, at least their `lengths`, sum to `length` at most.
+    Args:
+        inputs: int32 [input tokens], and `input_splits`, int64 [examples + 1].
+        targets: int32 [target tokens], and `target_splits`, int64 [examples + 1].
+        by_target: further features, int32 [target tokens].
+        length: tokens in a row of inputs.
+        targets_length: tokens in a row of targets.
+        pack: as in `pack_window`.
+
+    Returns:
+        `inputs`, `segment_ids` and `positions`, int32 [rows, length]; `targets`, `target_segment_ids`,
+        `target_positions` and those of `by_target`, int32 [rows, targets_length]; `loss_weights`, float32 [rows,
+        targets_length], 1 at targets. An example has the same segment id on both sides.
+
+    Raises:
+        ValueError: an example is longer than a row.
+    """
+    lengths, target_lengths = np.diff(input_splits), np.diff(target_splits)
+    for sizes, most, side in ((lengths, length, "inputs"), (target_lengths, targets_length, "targets")):
+        if sizes.size and sizes.max() > most:
+            raise ValueError(f"an example has {side} of {sizes.max()} tokens, more than the row's {most}")
+    # The larger share of the two rows.
+    sizes = np.maximum(lengths, -(-target_lengths * length // targets_length))
+    rows, segments = _places(sizes, length, pack, inputs)
+    packed = _lay_out({"inputs": inputs}, lengths, rows, segments, length)
+    written = _lay_out({"targets": targets, **by_target}, target_lengths, rows, segments, targets_length)
+    packed["target_segment_ids"], packed["target_positions"] = written.pop("segment_ids"), written.pop("positions")
+    return packed | written | {"loss_weights": (packed["target_segment_ids"] > 0).astype(np.float32)}
+
+
+def _places(sizes: np.ndarray, length: int, pack: bool, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the row and segment id of each example."""
+    if pack:
+        return _best_fit(sizes, length, zlib.crc32(inputs.tobytes()))
+    return np.arange(len(sizes)), np.ones(len(sizes), np.int64)
+
+
+def _lay_out(
+    features: Mapping[str, np.ndarray], lengths: np.ndarray, rows: np.ndarray, segments: np.ndarray, length: int
+) -> dict[str, np.ndarray]:
+    """Returns `segment_ids`, `positions` and the features, which are flat, in rows of `length`."""
+    row_count = int(rows.max()) + 1 if len(rows) else 0
+    # Tokens before each example in its row: those of all examples before it, less those before its row.
+    order = np.lexsort((segments, rows))
+    before = np.zeros_like(lengths)
+    before[order] = np.cumsum(lengths[order]) - lengths[order]
+    in_row = np.bincount(rows, weights=lengths, minlength=row_count).astype(np.int64)
+    offsets = before - (np.cumsum(in_row) - in_row)[rows]
+
+    within_example = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    destination = np.repeat(rows * length + offsets, lengths) + within_example
+    laid = {"segment_ids": np.repeat(segments, lengths), "positions": within_example, **features}
+    return {name: _scatter(values, destination, row_count, length) for name, values in laid.items()}
+
+
+def _best_fit(sizes: np.ndarray, length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each example's row and its segment id; rows are numbered in random order.
+
+    The `sizes` of a row's examples sum to `length` at most.
     """
     open_rows: list[list[int]] = [[] for _ in range(length + 1)]
     # Bit r is set while a row with r free tokens is open; the best fit is then the lowest set bit from the length up.
     free_sizes = 0
-    used: list[int] = []
     segments_in: list[int] = []
-    count = len(lengths)
-    rows, offsets, segments = [0] * count, [0] * count, [0] * count
+    rows, segments = [0] * len(sizes), [0] * len(sizes)
     order = np.argsort(-sizes, kind="stable")
-    for example, size, tokens in zip(order.tolist(), sizes[order].tolist(), lengths[order].tolist(), strict=True):
+    for example, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
         fitting = free_sizes >> size
         if fitting:
             free = size + (fitting & -fitting).bit_length() - 1
@@ -116,19 +161,17 @@ def _best_fit(
             if not open_rows[free]:
                 free_sizes ^= 1 << free
         else:
-            row, free = len(used), length
-            used.append(0)
+            row, free = len(segments_in), length
             segments_in.append(0)
-        rows[example], offsets[example] = row, used[row]
+        rows[example] = row
         segments_in[row] += 1
         segments[example] = segments_in[row]
-        used[row] += tokens
         left = free - size
         if left:
             open_rows[left].append(row)
             free_sizes |= 1 << left
-    shuffled = np.random.default_rng(seed).permutation(len(used))
-    return shuffled[np.array(rows, np.int64)], np.array(offsets, np.int64), np.array(segments, np.int64)
+    shuffled = np.random.default_rng(seed).permutation(len(segments_in))
+    return shuffled[np.array(rows, np.int64)], np.array(segments, np.int64)
 
 
 def _scatter(values: np.ndarray, destination: np.ndarray, row_count: int, length: int) -> np.ndarray:

@@ -92,6 +92,7 @@ def training_batches(
     *,
     length: int,
     targets_length: int = 0,
+    separate_targets: bool = False,
     batch_size: int,
     seed: int,
     mixing: MixingRule | None = None,
@@ -111,6 +112,8 @@ def training_batches(
         name: a registered task or mixture.
         length: tokens in a row, targets that are written after their inputs included.
         targets_length: tokens of `length` for such targets, and predictions in a row where there is a task with them.
+        separate_targets: targets are written into rows of their own, of `targets_length` beside `length`, for an
+            encoder-decoder; features are those of `pack_pairs`.
         batch_size: rows in a batch of this host.
         seed: of the order, the masks and the mixing.
         mixing: how a mixture without fixed weights is sampled; None: `Proportional()`.
@@ -128,7 +131,7 @@ def training_batches(
             that is missing, damaged, or of another vocabulary, task definition or input.
     """
     tasks = _with_masking(find_tasks(name), masking)
-    shape = RowShape(tasks, length, targets_length)
+    shape = RowShape(tasks, length, targets_length, separate_targets)
     _check_batch_size(batch_size)
     counts = {task.name: record_count(task, split) for task in tasks}
     shard = _host_shard(counts, split, shard_index, shard_count)
@@ -159,6 +162,7 @@ def training_batches(
         name,
         length=length,
         targets_length=targets_length,
+        separate_targets=separate_targets,
         seed=seed,
         mixing=mixing,
         masking=masking,
@@ -181,6 +185,7 @@ def definition(
     *,
     length: int,
     targets_length: int = 0,
+    separate_targets: bool = False,
     seed: int,
     mixing: MixingRule | None = None,
     masking: MaskingPolicy | None = None,
@@ -195,6 +200,7 @@ def definition(
         "split": split,
         "length": length,
         "targets_length": targets_length,
+        "separate_targets": separate_targets,
         "seed": seed,
     }
 
@@ -204,6 +210,7 @@ def evaluation_batches(
     *,
     length: int,
     targets_length: int = 0,
+    separate_targets: bool = False,
     batch_size: int,
     split: str = "validation",
     max_examples: int | None = None,
@@ -215,7 +222,7 @@ def evaluation_batches(
 
     Args:
         name: a registered task.
-        length, targets_length: as in `training_batches`.
+        length, targets_length, separate_targets: as in `training_batches`.
         batch_size: rows in a batch.
         split: the split to read.
         max_examples: only the first so many, after long texts were split.
@@ -225,7 +232,7 @@ def evaluation_batches(
         UserError: as `training_batches`, and for a mixture, whose tasks are evaluated one by one.
     """
     tasks = find_tasks(name)
-    shape = RowShape(tasks, length, targets_length)
+    shape = RowShape(tasks, length, targets_length, separate_targets)
     _check_batch_size(batch_size)
     if len(tasks) != 1:
         raise UserError(f"{name} is a mixture; evaluate its tasks: {', '.join(task.name for task in tasks)}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import seqio
 
-from m5jax.data.feature_converter import LanguageModelFeatureConverter
+from m5jax.data.feature_converter import LanguageModelFeatureConverter, SequenceToSequenceFeatureConverter
 from m5jax.data.labels import labelling
 from m5jax.data.packing import prediction_budget
 from m5jax.data.preprocessors import AlignedTargets
@@ -16,15 +16,26 @@ _SHORTEST_ROW = 8
 
 @dataclasses.dataclass(frozen=True)
 class RowShape:
-    """The lengths that tasks share a row with."""
+    """The lengths that tasks share a row with.
+
+    Attributes:
+        tasks: those of the mixture.
+        length: tokens in a row.
+        targets_length: tokens of targets that are written.
+        separate_targets: these have a row of their own, as an encoder-decoder reads them, and are no part of `length`.
+    """
 
     tasks: Sequence[seqio.Task]
     length: int
     targets_length: int
+    separate_targets: bool = False
 
     def __post_init__(self) -> None:
         if self.length < _SHORTEST_ROW:
             raise UserError(f"the row length is {self.length}, allowed: {_SHORTEST_ROW} or more")
+        if self.separate_targets:
+            self._check_separate()
+            return
         writing = [task.name for task in self.tasks if _aligned(task) is None]
         least = _SHORTEST_ROW // 2 if writing else 0
         most = self.length - least
@@ -43,13 +54,30 @@ class RowShape:
                     f"the targets' length is {self.targets_length} and must be as much"
                 )
 
+    def _check_separate(self) -> None:
+        for task in self.tasks:
+            if targets_are_aligned(task):
+                raise UserError(
+                    f"task {task.name} predicts at its inputs, an encoder-decoder writes; allowed: tasks with targets "
+                    "to write, such as span corruption or a _text form"
+                )
+        if self.targets_length < _SHORTEST_ROW // 2:
+            raise UserError(
+                f"task {self.tasks[0].name} has targets to write: the targets' length is {self.targets_length}, "
+                f"allowed: {_SHORTEST_ROW // 2} or more"
+            )
+
     @property
     def feature_lengths(self) -> dict[str, int]:
+        if self.separate_targets:
+            return {"inputs": self.length, "targets": self.targets_length}
         if all(map(targets_are_aligned, self.tasks)):
             return {"inputs": self.length, "targets": self.length}
         return {"inputs": self.length - self.targets_length, "targets": self.targets_length}
 
-    def converter(self, pack: bool) -> LanguageModelFeatureConverter:
+    def converter(self, pack: bool) -> seqio.FeatureConverter:
+        if self.separate_targets:
+            return SequenceToSequenceFeatureConverter([task.name for task in self.tasks], pack)
         shares = [step.predicted_share for task in self.tasks if (step := _aligned(task)) is not None]
         only_aligned = len(shares) == len(self.tasks)
         budget = prediction_budget(self.length, max(shares)) if only_aligned else self.targets_length

@@ -23,7 +23,7 @@ class LiveHeldOut:
 
     Attributes:
         tasks: names by label, see `evaluation_tasks`.
-        length, targets_length: of rows, as in `training_batches`.
+        length, targets_length, separate_targets: of rows, as in `training_batches`.
         max_examples: at most so many a label.
     """
 
@@ -31,6 +31,7 @@ class LiveHeldOut:
     length: int
     targets_length: int
     max_examples: int
+    separate_targets: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -52,7 +53,11 @@ class LiveHeldOut:
 
     def _batches(self, label: str) -> functools.partial[Iterator[Batch]]:
         return functools.partial(
-            evaluation_batches, self.tasks[label], length=self.length, targets_length=self.targets_length
+            evaluation_batches,
+            self.tasks[label],
+            length=self.length,
+            targets_length=self.targets_length,
+            separate_targets=self.separate_targets,
         )
 
 

@@ -15,6 +15,7 @@ from m5jax.data.pipeline import Batch
 from m5jax.data.vocabulary import Vocabulary, current_vocabulary
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives.language_model import predicted_logits
+from m5jax.objectives.sequence_to_sequence import map_logits, target_states
 from partitioning import batch_sharding, global_batch, tree_shardings
 
 
@@ -72,12 +73,21 @@ def _answer(
     module: Any, batch: dict[str, Array], allowed: Bool[Array, " vocab"], positive: Int[Array, ""]
 ) -> dict[str, Array]:
     """Returns the predicted ids, the log-odds of `positive`, and what is needed to tell whose they are."""
-    logits: Float[Array, "batch budget vocab"] = jnp.where(allowed, predicted_logits(module, batch, None), -jnp.inf)
-    others = jax.nn.logsumexp(jnp.where(jnp.arange(len(allowed)) == positive, -jnp.inf, logits), axis=-1)
-    segments = jnp.take_along_axis(batch["segment_ids"], batch["predicted_positions"], axis=1)
+
+    def answers_of(logits: Float[Array, "batch budget vocab"], _: Any = None) -> tuple[Array, Array]:
+        logits = jnp.where(allowed, logits, -jnp.inf)
+        others = jax.nn.logsumexp(jnp.where(jnp.arange(len(allowed)) == positive, -jnp.inf, logits), axis=-1)
+        return jnp.argmax(logits, axis=-1), jnp.take(logits, positive, axis=-1) - others
+
+    if "target_segment_ids" in batch:  # of an encoder-decoder
+        predictions, scores = map_logits(module, target_states(module, batch, None), answers_of, batch["targets"])
+        segments = batch["target_segment_ids"]
+    else:
+        predictions, scores = answers_of(predicted_logits(module, batch, None))
+        segments = jnp.take_along_axis(batch["segment_ids"], batch["predicted_positions"], axis=1)
     return {
-        "predictions": jnp.argmax(logits, axis=-1),
-        "scores": jnp.take(logits, positive, axis=-1) - others,
+        "predictions": predictions,
+        "scores": scores,
         "segments": jnp.where(batch["loss_weights"] > 0, segments, 0),
         "targets": batch["targets"],
     }

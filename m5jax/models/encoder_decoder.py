@@ -89,6 +89,21 @@ class EncoderDecoderConfig:
     def make(self, rngs: nnx.Rngs) -> "EncoderDecoder":
         return EncoderDecoder(self, rngs)
 
+    def flops_per_token(self, length: int, predicted_fraction: float) -> float:
+        """Returns FLOPs of forward and backward a token (three times the forward, without recomputation), of inputs of
+        `length` tokens and `predicted_fraction` as many targets, both counted as tokens.
+
+        Counts matrix products only, as `EncoderConfig.flops_per_token`, and all scores of the decoder, masked ones too.
+        """
+        targets = predicted_fraction * length
+        projection, mlp = self.width * self.heads * self.head_dim, 3 * self.width * self.mlp_hidden
+        scores = 2 * self.heads * self.head_dim  # and weighted sums, a key
+        of_input = self.encoder_layers * (4 * projection + mlp + length * scores)
+        of_input += self.decoder_layers * 2 * projection  # keys and values that targets attend to
+        of_target = self.decoder_layers * (6 * projection + mlp + (targets + length) * scores)
+        of_target += self.width * self.vocab_size
+        return 6.0 * (of_input + predicted_fraction * of_target) / (1 + predicted_fraction)
+
 
 class _Layer(nnx.Module):
     """Pre-norm self-attention, in a decoder cross attention to the encoder's states, and gated MLP."""

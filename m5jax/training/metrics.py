@@ -111,5 +111,5 @@ class MetricWindow:
 
 
 def count_tokens(batch: dict[str, Any]) -> int:
-    """Returns the tokens of a host batch that are not padding."""
-    return int((batch["segment_ids"] > 0).sum())
+    """Returns the tokens of a host batch that are not padding, targets in rows of their own included."""
+    return sum(int((batch[name] > 0).sum()) for name in ("segment_ids", "target_segment_ids") if name in batch)

@@ -47,7 +47,7 @@ def test_read_bindings_follows_includes():
         ("EncoderConfig.width=3 4", "not valid gin"),
         ("EncoderConfig.width='wide'", "EncoderConfig.width = 'wide'; allowed: int"),
         ("TRAIN_STEPS=1.5", "TrainerConfig.steps = 1.5; allowed: int"),
-        ("Run.model=3", "Run.model = 3; allowed: @EncoderConfig()"),
+        ("Run.model=3", "Run.model = 3; allowed: @EncoderConfig() or @EncoderDecoderConfig()"),
         ("TASK_MODULES='tasks'", "allowed: a tuple of str"),
         ("Run.optimizer=@AdamW", "Run.optimizer = @AdamW; allowed: @AdamW() or @Adafactor()"),
         ("Run.optimizer=@Cosine()", "Run.optimizer = @Cosine(); allowed: @AdamW() or @Adafactor()"),

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 from flax import nnx
 
 from m5jax.errors import UserError
+from m5jax.models import EncoderDecoderConfig, FunctionalModel
 from m5jax.models.relative_attention import RelativePositionBias
 from tests.models.tiny import encoder_decoder, row_of, segments_of
 
@@ -46,6 +48,24 @@ def test_a_packed_segment_gives_the_gradients_it_gives_alone():
     # Relative to the largest entry of each, since sums over all targets are large.
     for one, summed in zip(jax.tree.leaves(packed), jax.tree.leaves(total), strict=True):
         np.testing.assert_allclose(one, summed, atol=1e-5 * max(1.0, float(jnp.abs(summed).max())))
+
+
+def test_flops_per_token_is_what_xla_counts(monkeypatch):
+    # A scanned body is counted once, hence unrolled; norms, GELU and softmax are the rest of XLA's count.
+    monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))
+    config = EncoderDecoderConfig(
+        vocab_size=16_384, width=512, encoder_layers=3, decoder_layers=2, heads=4, head_dim=64, mlp_hidden=768
+    )
+    model = FunctionalModel.from_config(config)
+    inputs, targets = (jax.ShapeDtypeStruct((4, length), jnp.int32) for length in (256, 96))
+
+    def loss(parameters, inputs, targets):
+        module = model.bind(parameters)
+        return jnp.sum(module.logits(module(inputs, inputs, inputs, targets, targets, targets)))
+
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, inputs, targets)
+    stated = config.flops_per_token(256, 96 / 256) * 4 * (256 + 96)
+    assert 0.97 < stated / lowered.cost_analysis()["flops"] < 1.0
 
 
 def test_no_state_depends_on_a_later_target():
