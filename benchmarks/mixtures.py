@@ -15,6 +15,7 @@ EMBEDDED = [
     *(f"embedded_catalog_{name}" for name in (*OBJECTIVES, *ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS)),
     *(f"embedded_catalog_{family}{form}" for family in FAMILIES for form in ("", "_text")),
     "embedded_catalog_multitask",
+    "embedded_catalog_search",
 ]
 REAL = [
     *(f"multilingual_text_{name}" for name in OBJECTIVES),

@@ -46,7 +46,10 @@ add_mixture(
     "embedded_catalog_multitask",
     {"embedded_catalog_mlm": 1.0, **{f"embedded_catalog_{family}": 1 / len(FAMILIES) for family in FAMILIES}},
 )
-register_default_vocabulary("embedded_catalog_multitask", embedded_catalog_vocabulary)
+# Graded results teach what goes with what, of which clicks, few and noisy, say little.
+add_mixture("embedded_catalog_search", ["embedded_catalog_relevance", "embedded_catalog_clicks"])
+for _mixture in ("multitask", "search"):
+    register_default_vocabulary(f"embedded_catalog_{_mixture}", embedded_catalog_vocabulary)
 
 _LABELLED = (*FAMILIES, *(f"{family}_text" for family in FAMILIES))
 for _objective in (*OBJECTIVES, *ATTRIBUTE_FORMATS, *VALUE_MASKINGS, *PRODUCT_PAIRS, *_LABELLED):
