@@ -49,7 +49,7 @@ def train(mixture: str, steps: int, peak: float, seed: int, vocabulary: str, row
             "LENGTH": length,
             "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
             "DataConfig.seed": seed,
-            "DataConfig.evaluation_examples": 300,
+            "DataConfig.evaluation_examples": 1000,
             "TrainerConfig.seed": seed,
             "TrainerConfig.evaluate_every": 0,
             "TrainerConfig.checkpoint_every": 0,
