@@ -143,6 +143,57 @@ def test_tasks_that_write_targets_train_beside_masked_ones(tmp_path):
     assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
 
 
+ENCODER_DECODER = ["--gin_file=gin_configs/experiments/span_corruption.gin", "--gin.LENGTH=64", "--gin.BATCH_SIZE=8"]
+ENCODER_DECODER += [f"--gin.EncoderDecoderConfig.{name}" for name in ("width=32", "encoder_layers=2", "head_dim=8")]
+ENCODER_DECODER += ["--gin.DataConfig.evaluation_examples=30", "--gin.TARGETS_LENGTH=48"]
+
+
+def train_encoder_decoder(run_dir, steps, *more):
+    flags = [f"--gin.RUN_DIR='{run_dir}'", f"--gin.TRAIN_STEPS={steps}", "--gin.TrainerConfig.log_every=2"]
+    return main(["train", *ENCODER_DECODER, *flags, *more])
+
+
+def test_an_encoder_decoder_trains_on_live_and_on_written_rows(tmp_path, capsys):
+    weights = "--gin.SequenceToSequence.task_weights={'embedded_catalog_en_span_corruption': 2.0}"
+    live, read, rows = (tmp_path / name for name in ("live", "read", "rows"))
+    assert train_encoder_decoder(live, 6, weights) == 0
+    settings = [f"--gin.RUN_DIR='{read}'", "--gin.TRAIN_STEPS=6", weights]
+    assert main(["data", "materialize", *ENCODER_DECODER, *settings, "--steps=6", f"--output={rows}"]) == 0
+    assert train_encoder_decoder(read, 6, weights, f"--gin.DataConfig.materialized='{rows}'") == 0
+    jax.tree.map(np.testing.assert_array_equal, parameters(live, 6), parameters(read, 6))
+    names = set().union(*read_metrics(live))
+    assert {"train/en/loss", "evaluation/ar/accuracy"} <= names
+    capsys.readouterr()
+    assert main(["evaluate", f"--run={live}"]) == 0
+    embed = [f"--run={live}", "--input=absent.jsonl", f"--output={tmp_path / 'embeddings.parquet'}"]
+    assert main(["embed", *embed]) == 2
+    assert "is of EncoderDecoderConfig; allowed: runs of EncoderConfig" in capsys.readouterr().err
+
+
+def test_an_encoder_decoder_writes_labels(tmp_path):
+    mixture = "--gin.MIXTURE='embedded_catalog_product_type_text'"
+    assert train_encoder_decoder(tmp_path / "run", 2, mixture, "--gin.LENGTH=128") == 0
+    values = {name: value for line in read_metrics(tmp_path / "run") for name, value in line.items()}
+    assert 0 <= values["evaluation/en/exact_match"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["MIXTURE='embedded_catalog_mlm'"], "task embedded_catalog_ar_mlm predicts at its inputs"),
+        (["TARGETS_LENGTH=2"], "the targets' length is 2, allowed: 4 or more"),
+        (["Run.objective=@LanguageModel()"], "LanguageModel does not train the model of EncoderDecoderConfig"),
+        (["EncoderDecoderConfig.vocab_size=99"], "EncoderDecoderConfig.vocab_size = 99 rows"),
+        (["SequenceToSequence.task_weights={'embedded_catalog_mlm': 1.0}"], "in SequenceToSequence.task_weights"),
+    ],
+)
+def test_what_an_encoder_decoder_cannot_do_is_said_in_one_line(tmp_path, capsys, flags, message):
+    assert train_encoder_decoder(tmp_path / "run", 1, *(f"--gin.{flag}" for flag in flags)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_labelled_tasks_train_beside_masked_ones(tmp_path, capsys):
     """The multi-task experiment: weights, metrics of each task's own, and labels that a run keeps."""
     flags = ["--gin_file=gin_configs/experiments/multitask.gin", "--gin.LENGTH=128"]

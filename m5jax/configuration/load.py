@@ -17,7 +17,7 @@ from m5jax.data.preparation.settings import Preparation
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
 from m5jax.inference.embedder import Embedder
-from m5jax.models import FunctionalModel
+from m5jax.models import EncoderConfig, FunctionalModel
 from m5jax.training.checkpoints import FOLDER, Checkpoints
 from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
@@ -69,9 +69,22 @@ def import_task_modules(modules: Sequence[str]) -> None:
             ) from error
 
 
+def check_encoder(run: Run) -> None:
+    """Raises UserError where a run's model is no encoder."""
+    if not isinstance(run.model, EncoderConfig):
+        raise UserError(
+            f"the model of {run.directory} is of {type(run.model).__name__}; allowed: runs of EncoderConfig"
+        )
+
+
 def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
-    """Returns the encoder of a run (of `step`, or of its newest intact checkpoint), ready to embed on all devices."""
+    """Returns the encoder of a run (of `step`, or of its newest intact checkpoint), ready to embed on all devices.
+
+    Raises:
+        UserError: no such run or checkpoint, or its model is no encoder.
+    """
     run = load_run_directory(run_dir)
+    check_encoder(run)
     model = FunctionalModel.from_config(run.model)
     mesh = make_mesh(MeshConfig())
     with Checkpoints(run_dir / FOLDER) as checkpoints:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from m5jax.configuration.live_data import set_run_vocabulary
-from m5jax.configuration.load import import_task_modules, load_run_directory
+from m5jax.configuration.load import check_encoder, import_task_modules, load_run_directory
 from m5jax.data.mixtures import record_count
 from m5jax.data.pipeline import definition
 from m5jax.data.record_examples import record_examples, record_task
@@ -39,11 +39,13 @@ def score_task(
         batch_size: examples at a time.
 
     Raises:
-        UserError: no such run, checkpoint, task or split, or the output exists or cannot be written.
+        UserError: no such run, checkpoint, task or split, the run's model is no encoder, or the output exists or cannot
+            be written.
     """
     if output.exists():
         raise UserError(f"{output} exists; remove it or choose another --output")
     run = load_run_directory(run_dir)
+    check_encoder(run)
     import_task_modules([*run.task_modules, *task_modules])
     vocabulary = set_run_vocabulary(run)
     length, targets_length = run.data.length, run.data.targets_length

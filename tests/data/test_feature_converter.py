@@ -6,8 +6,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m5jax.data.feature_converter import LanguageModelFeatureConverter, one_sequence
-from m5jax.data.packing import pack_window
+from m5jax.data.feature_converter import (
+    LanguageModelFeatureConverter,
+    SequenceToSequenceFeatureConverter,
+    one_sequence,
+)
+from m5jax.data.packing import pack_pairs, pack_window
 
 LENGTH, BUDGET = 24, 9
 LENGTHS = {"inputs": LENGTH, "targets": LENGTH, "task": 1}
@@ -140,3 +144,45 @@ def test_no_prediction_is_lost_where_targets_are_written() -> None:
         assert np.array_equal(np.sort(written), np.sort(given_targets))
     # Bidirectional tokens are exactly the inputs.
     assert sum(int(row["bidirectional"].sum()) for row in rows) == sum(map(len, inputs))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_rows_of_pairs_are_those_of_each_window_in_turn(pack: bool) -> None:
+    examples, window, targets_length = _examples(50), 20, 12
+    written = [example[:targets_length] + 7 for example in examples]
+    dataset = _dataset(examples, written, [index % 2 for index in range(50)])
+    converter = SequenceToSequenceFeatureConverter(["a", "b"], pack=pack, window=window)
+    lengths = {"inputs": LENGTH, "targets": targets_length, "task": 1}
+    found = list(converter(dataset, lengths).as_numpy_iterator())
+    expected = []
+    for start in range(0, 50, window):
+        sides = [side[start : start + window] for side in (examples, written)]
+        splits = [np.cumsum([0, *map(len, side)]) for side in sides]
+        tasks = np.concatenate([np.full(len(side), index % 2, np.int32) for index, side in enumerate(sides[1])])
+        rows = pack_pairs(
+            np.concatenate(sides[0]),
+            splits[0],
+            np.concatenate(sides[1]),
+            splits[1],
+            {"task_ids": tasks},
+            length=LENGTH,
+            targets_length=targets_length,
+            pack=pack,
+        )
+        expected += [{name: rows[name][row] for name in rows} for row in range(len(rows["inputs"]))]
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "message"),
+    [(LENGTH + 1, 3, f"inputs of {LENGTH + 1} tokens; allowed: 1 to {LENGTH}"), (3, 6, "targets of 6"), (3, 0, "of 0")],
+)
+def test_a_pair_that_fits_no_row_names_its_task(inputs: int, targets: int, message: str) -> None:
+    dataset = _dataset([np.ones(inputs, np.int32)], [np.ones(targets, np.int32)], [1])
+    converter = SequenceToSequenceFeatureConverter(["a", "b"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"an example of task b has .*{message}"):
+        list(converter(dataset, {"inputs": LENGTH, "targets": 5, "task": 1}))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m5jax.data.packing import pack_window, prediction_budget
+from m5jax.data.packing import pack_pairs, pack_window, prediction_budget
 
 LENGTH = 16
 MASK = 3
@@ -118,3 +118,64 @@ def test_an_example_longer_than_a_row_is_refused() -> None:
 @pytest.mark.parametrize(("length", "rate", "budget"), [(128, 0.15, 24), (512, 0.15, 87), (8, 0.9, 8)])
 def test_the_budget_has_room_for_a_tenth_more_and_two(length: int, rate: float, budget: int) -> None:
     assert prediction_budget(length, rate) == budget
+
+
+TARGETS_LENGTH = 7
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, LENGTH), st.integers(1, TARGETS_LENGTH)), min_size=1, max_size=30), st.booleans()
+)
+def test_inputs_and_targets_of_a_pair_have_the_same_segment_of_the_same_row(
+    sizes: list[tuple[int, int]], pack: bool
+) -> None:
+    splits = [np.cumsum([0, *side]) for side in zip(*sizes, strict=True)]
+    inputs, targets = (np.arange(1000, 1000 + side[-1], dtype=np.int32) for side in splits)
+    rows = pack_pairs(
+        inputs,
+        splits[0],
+        targets,
+        splits[1],
+        {"task_ids": targets % 7},
+        length=LENGTH,
+        targets_length=TARGETS_LENGTH,
+        pack=pack,
+    )
+    found = []
+    for row in range(len(rows["inputs"])):
+        sides = []
+        for values, prefix in (("inputs", ""), ("targets", "target_")):
+            segments = rows[f"{prefix}segment_ids"][row]
+            real = segments[segments > 0]
+            assert np.array_equal(segments, np.concatenate([real, np.zeros(len(segments) - len(real), np.int32)]))
+            assert (np.diff(real) >= 0).all()
+            own = [segments == segment for segment in range(1, int(real.max()) + 1)]
+            for inside in own:
+                assert np.array_equal(rows[f"{prefix}positions"][row][inside], np.arange(inside.sum()))
+            assert not rows[values][row][segments == 0].any()
+            sides.append([rows[values][row][inside].tolist() for inside in own])
+        found += list(zip(*sides, strict=True))
+    pairs = zip(
+        *(np.split(values, side[1:-1]) for values, side in zip((inputs, targets), splits, strict=True)), strict=True
+    )
+    assert sorted(found) == sorted((own.tolist(), written.tolist()) for own, written in pairs)
+    assert np.array_equal(rows["loss_weights"], rows["target_segment_ids"] > 0)
+    assert np.array_equal(rows["task_ids"], np.where(rows["targets"] > 0, rows["targets"] % 7, 0))
+    assert pack or len(rows["inputs"]) == len(sizes)
+
+
+def test_pairs_share_rows_by_their_larger_part() -> None:
+    splits, target_splits = np.array([0, 4, 8, 12, 16]), np.array([0, 1, 2, 3, 7])
+    rows = pack_pairs(
+        np.arange(5, 21, dtype=np.int32), splits, np.arange(5, 12, dtype=np.int32), target_splits,
+        length=16, targets_length=4,
+    )  # fmt: skip
+    # Three take a quarter of each row, the fourth all of the targets'.
+    assert sorted(rows["segment_ids"].max(axis=1).tolist()) == [1, 3]
+
+
+@pytest.mark.parametrize(("lengths", "message"), [((3, 9), "inputs of 4"), ((9, 2), "targets of 3")])
+def test_a_pair_that_fits_no_row_is_refused(lengths: tuple[int, int], message: str) -> None:
+    inputs, targets = np.arange(4, dtype=np.int32), np.arange(3, dtype=np.int32)
+    with pytest.raises(ValueError, match=f"an example has {message} tokens"):
+        pack_pairs(inputs, np.array([0, 4]), targets, np.array([0, 3]), length=lengths[0], targets_length=lengths[1])

@@ -19,10 +19,17 @@ def results(held_out: HeldOut):  # type: ignore[no-untyped-def]
     return language_results(held_out, values)
 
 
-@pytest.mark.parametrize(("mixture", "targets_length"), [("embedded_catalog_mlm", 0), ("embedded_catalog_ul2", 32)])
-def test_written_rows_are_the_live_ones(tmp_path: Path, mixture: str, targets_length: int) -> None:
+@pytest.mark.parametrize(
+    ("mixture", "targets_length", "separate"),
+    [
+        ("embedded_catalog_mlm", 0, False),
+        ("embedded_catalog_ul2", 32, False),
+        ("embedded_catalog_span_corruption", 24, True),
+    ],
+)
+def test_written_rows_are_the_live_ones(tmp_path: Path, mixture: str, targets_length: int, separate: bool) -> None:
     set_current_vocabulary(embedded_catalog_vocabulary())
-    live = LiveHeldOut(evaluation_tasks(mixture), 64, targets_length, max_examples=40)
+    live = LiveHeldOut(evaluation_tasks(mixture), 64, targets_length, max_examples=40, separate_targets=separate)
     write_held_out(tmp_path, live.rows(), {"mixture": mixture})
     written = WrittenHeldOut(read_held_out(tmp_path, {"mixture": mixture}))
     assert written.labels == live.labels == tuple(sorted(LANGUAGES))
