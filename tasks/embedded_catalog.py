@@ -47,7 +47,7 @@ add_mixture(
     {"embedded_catalog_mlm": 1.0, **{f"embedded_catalog_{family}": 1 / len(FAMILIES) for family in FAMILIES}},
 )
 # Graded results teach what goes with what, of which clicks, few and noisy, say little.
-add_mixture("embedded_catalog_search", ["embedded_catalog_relevance", "embedded_catalog_clicks"])
+add_mixture("embedded_catalog_search", {"embedded_catalog_relevance": 4.0, "embedded_catalog_clicks": 1.0})
 for _mixture in ("multitask", "search"):
     register_default_vocabulary(f"embedded_catalog_{_mixture}", embedded_catalog_vocabulary)
 
