@@ -56,7 +56,7 @@ def dot_product_attention(
     value: Float[Array, "batch keys heads head_dim"],
     mask: Bool[Array, "batch 1 length keys"],
     scale: float | None = None,
-    bias: Float[Array, "batch heads length keys"] | None = None,
+    bias: Float[Array, "#batch heads length keys"] | None = None,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Softmax attention (arXiv 1706.03762, equation 1); scores and softmax in float32.
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError, unknown_name
+from m5jax.models.decoding import DecodingCache, KeysAndValues
 from m5jax.models.encoder import DTYPES
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, tanh_gelu
 from m5jax.models.relative_attention import RelativeAttention, RelativePositionBias
@@ -139,6 +140,30 @@ class _Layer(nnx.Module):
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
 
+    def step(
+        self,
+        carry: tuple[Array, KeysAndValues],
+        index: Int[Array, ""],
+        position: Int[Array, ""],
+        mask: Bool[Array, "batch 1 1 keys"],
+        bias: Float[Array, "#batch heads 1 keys"],
+        crossed: tuple[Array, Array],
+        cross_mask: Bool[Array, "batch 1 1 inputs"],
+    ) -> tuple[Array, KeysAndValues]:
+        """Returns the state of one target a row, [batch, 1, embed], and the cache with its keys and values."""
+        x, own = carry
+        normed = self.attention_norm(x)
+        # Written into the cache of all layers in place, which a cache a layer as the scan's output is not.
+        new = self.attention.keys_and_values(normed)
+        start = (index, 0, position, 0, 0)
+        keys, values = (
+            jax.lax.dynamic_update_slice(kept, one[None], start) for kept, one in zip(own, new, strict=True)
+        )
+        key, value = (jax.lax.dynamic_index_in_dim(kept, index, keepdims=False) for kept in (keys, values))
+        x = x + self.attention.attend(normed, key, value, mask, bias)
+        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_mask, None)
+        return x + self.mlp(self.mlp_norm(x)), (keys, values)
+
 
 class _Stack(nnx.Module):
     """Equal layers, their relative position bias and the final norm; a decoder is causal and attends across."""
@@ -184,6 +209,32 @@ class _Stack(nnx.Module):
             return layer(carry, key, mask, bias, encoded, cross_mask)
 
         return self.final_norm(scan_layers(self.layers, x, apply, layer_keys, config.remat))
+
+    def step(
+        self, embedded: Float[Array, "batch 1 embed"], position: Int[Array, ""], cache: DecodingCache
+    ) -> tuple[Float[Array, "batch 1 embed"], DecodingCache]:
+        """Returns the decoder's state at one target a row, and the cache with it."""
+        keys = jnp.arange(cache.length)[None]
+        bias = self.position_bias(position[None, None], keys)
+        mask = jnp.broadcast_to(keys <= position, (len(embedded), cache.length))[:, None, None]
+
+        def apply(layer: _Layer, carry: Any, per_layer: Any) -> Any:
+            index, crossed = per_layer
+            return layer.step(carry, index, position, mask, bias, crossed, cache.input_mask[:, None, None])
+
+        per_layer = (jnp.arange(self.count), cache.crossed)
+        x, own = scan_layers(self.layers, (embedded, cache.own), apply, per_layer, "none")
+        return self.final_norm(x), cache._replace(own=own)
+
+    def crossed(self, encoded: Float[Array, "batch keys embed"]) -> KeysAndValues:
+        """Returns the keys and values that each layer attends to across."""
+
+        def of_layer(_: None, state: Any) -> tuple[None, tuple[Array, Array]]:
+            layer: Any = nnx.merge(graphdef, state)
+            return None, layer.cross_attention.keys_and_values(encoded)
+
+        graphdef, state = nnx.split(self.layers)
+        return jax.lax.scan(of_layer, None, state)[1]
 
 
 def same_segment(
@@ -241,6 +292,36 @@ class EncoderDecoder(nnx.Module):
     ) -> Float[Array, "batch length embed"]:
         """Returns the encoder's states of the inputs; arguments as of a call."""
         return self.encoder(self._embed(inputs), segment_ids, positions, dropout_key)
+
+    def start(
+        self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"], length: int
+    ) -> DecodingCache:
+        """Returns the cache for writing up to `length` targets of each row.
+
+        Args:
+          inputs: token ids, one example a row.
+          segment_ids: 1 for tokens, 0 for padding after them.
+          length: the most targets.
+        """
+        config = self.config
+        positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
+        crossed = self.decoder.crossed(self.encode(inputs, segment_ids, positions))
+        shape = (config.decoder_layers, len(inputs), length, config.heads, config.head_dim)
+        empty = jnp.zeros(shape, config.compute_dtype)
+        return DecodingCache((empty, empty), crossed, segment_ids > 0)
+
+    def step(
+        self, tokens: Int[Array, " batch"], position: Int[Array, ""], cache: DecodingCache
+    ) -> tuple[Float[Array, "batch vocab"], DecodingCache]:
+        """Returns the logits of the target at `position` of each row, given the one before it, and the cache with it.
+
+        Args:
+          tokens: the target before `position`; 0 at the first.
+          position: the same in all rows.
+          cache: from `start`, or of the position before.
+        """
+        hidden, cache = self.decoder.step(self._embed(tokens[:, None]), position, cache)
+        return self.logits(hidden)[:, 0], cache
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of decoder states; for large vocabularies call it on a few positions at a time."""

@@ -76,11 +76,29 @@ class RelativeAttention(nnx.Module):
         x: Float[Array, "batch length embed"],
         context: Float[Array, "batch keys embed"],
         mask: Bool[Array, "batch 1 length keys"],
-        bias: Float[Array, "batch heads length keys"] | None,
+        bias: Float[Array, "#batch heads length keys"] | None,
     ) -> Float[Array, "batch length embed"]:
-        query, key, value = (
-            constrain(linear(source, kernel[...], self.dtype), "batch", "length", "heads", "head_dim")
-            for source, kernel in ((x, self.query), (context, self.key), (context, self.value))
-        )
-        attended = dot_product_attention(query, key, value, mask, 1.0, bias)
+        return self.attend(x, *self.keys_and_values(context), mask, bias)
+
+    def keys_and_values(
+        self, context: Float[Array, "batch keys embed"]
+    ) -> tuple[Float[Array, "batch keys heads head_dim"], Float[Array, "batch keys heads head_dim"]]:
+        """Returns what `attend` attends to."""
+        return self._heads_of(context, self.key), self._heads_of(context, self.value)
+
+    def attend(
+        self,
+        x: Float[Array, "batch length embed"],
+        key: Float[Array, "batch keys heads head_dim"],
+        value: Float[Array, "batch keys heads head_dim"],
+        mask: Bool[Array, "batch 1 length keys"],
+        bias: Float[Array, "#batch heads length keys"] | None,
+    ) -> Float[Array, "batch length embed"]:
+        """Returns the attention of `x` to keys and values of `keys_and_values`."""
+        attended = dot_product_attention(self._heads_of(x, self.query), key, value, mask, 1.0, bias)
         return checkpoint_name(linear(attended, self.output[...], self.dtype, contracted=2), "attention_output")
+
+    def _heads_of(
+        self, x: Float[Array, "batch length embed"], kernel: nnx.Param
+    ) -> Float[Array, "batch length heads head_dim"]:
+        return constrain(linear(x, kernel[...], self.dtype), "batch", "length", "heads", "head_dim")

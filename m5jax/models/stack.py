@@ -5,11 +5,13 @@ definition and arrays, which keeps sharding and memory in plain JAX.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
+
+Carry = TypeVar("Carry")
 
 # What the backward pass keeps of each layer; the rest is computed again (`jax.checkpoint`).
 REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
@@ -37,23 +39,23 @@ def stack_layers(make_layer: Callable[[nnx.Rngs], nnx.Module], count: int, rngs:
 
 def scan_layers(
     layers: nnx.Module,
-    x: Float[Array, "batch length embed"],
-    apply: Callable[[Any, Array, Any], Array],
+    x: Carry,
+    apply: Callable[[Any, Carry, Any], Carry],
     per_layer: Any,
     remat: str,
-) -> Float[Array, "batch length embed"]:
+) -> Carry:
     """Runs `x = apply(layer, x, slice of per_layer)` over the stacked layers in order.
 
     Args:
       layers: from `stack_layers`.
-      x: activations.
+      x: activations, [batch, length, embed], and what else goes from layer to layer.
       apply: one layer.
       per_layer: arrays with a leading `layers` axis handed to `apply`, such as layer indices and dropout keys.
       remat: a name in `REMAT_POLICIES`.
     """
     graphdef, state = nnx.split(layers)
 
-    def body(carry: Array, slices: Any) -> tuple[Array, None]:
+    def body(carry: Carry, slices: Any) -> tuple[Carry, None]:
         layer_state, extra = slices
         return apply(nnx.merge(graphdef, layer_state), carry, extra), None
 

@@ -114,3 +114,18 @@ def test_a_wrong_setting_is_named_in_one_line(changes, message):
     with pytest.raises(UserError, match=message) as error:
         encoder_decoder(**changes)
     assert "\n" not in str(error.value)
+
+
+def test_cached_steps_give_the_logits_of_the_whole():
+    lengths, target_length = (9, 4, 7), 12
+    rows = [row_of(segments_of([length], seed=length), 10) for length in lengths]
+    inputs, segment_ids, positions = (jnp.concatenate(side) for side in zip(*rows, strict=True))
+    targets = jnp.asarray(np.random.default_rng(0).integers(4, 40, (3, target_length), dtype=np.int32))
+    read = jnp.concatenate([jnp.zeros((3, 1), jnp.int32), targets[:, :-1]], axis=1)
+    everywhere = jnp.broadcast_to(jnp.arange(target_length), targets.shape)
+    module = MODEL.bind(PARAMETERS)
+    whole = module.logits(module(inputs, segment_ids, positions, read, jnp.ones_like(targets), everywhere))
+    cache = module.start(inputs, segment_ids, target_length)
+    for position in range(target_length):
+        logits, cache = module.step(read[:, position], jnp.array(position), cache)
+        np.testing.assert_allclose(logits, whole[:, position], atol=2e-5)
