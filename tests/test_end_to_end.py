@@ -170,11 +170,19 @@ def test_an_encoder_decoder_trains_on_live_and_on_written_rows(tmp_path, capsys)
     assert "is of EncoderDecoderConfig; allowed: runs of EncoderConfig" in capsys.readouterr().err
 
 
-def test_an_encoder_decoder_writes_labels(tmp_path):
+def test_an_encoder_decoder_writes_labels(tmp_path, capsys):
     mixture = "--gin.MIXTURE='embedded_catalog_product_type_text'"
     assert train_encoder_decoder(tmp_path / "run", 2, mixture, "--gin.LENGTH=128") == 0
     values = {name: value for line in read_metrics(tmp_path / "run") for name, value in line.items()}
     assert 0 <= values["evaluation/en/exact_match"] <= 1
+    capsys.readouterr()
+    (tmp_path / "texts.txt").write_text("category<title> red lamp\ncategory<title> kettle\n", encoding="utf-8")
+    (tmp_path / "labels.txt").write_text("Home > Lamp\nKitchen > Kettle\n", encoding="utf-8")
+    files = [f"--input={tmp_path / 'texts.txt'}", f"--labels={tmp_path / 'labels.txt'}", "--batch_size=8"]
+    assert main(["generate", f"--run={tmp_path / 'run'}", *files]) == 0
+    answers = capsys.readouterr().out.splitlines()
+    assert len(answers) == 2
+    assert set(answers) <= {"Home > Lamp", "Kitchen > Kettle"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gin
+from jax.sharding import Mesh
 
 from m5jax.configuration.gin_files import parse_gin
 from m5jax.configuration.run import Run
@@ -16,8 +17,10 @@ from m5jax.data.load_tensorflow import load_tensorflow
 from m5jax.data.preparation.settings import Preparation
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
+from m5jax.inference.decoding import Sampling
 from m5jax.inference.embedder import Embedder
-from m5jax.models import EncoderConfig, FunctionalModel
+from m5jax.inference.generator import Generator
+from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
 from m5jax.training.checkpoints import FOLDER, Checkpoints
 from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
@@ -69,11 +72,11 @@ def import_task_modules(modules: Sequence[str]) -> None:
             ) from error
 
 
-def check_encoder(run: Run) -> None:
-    """Raises UserError where a run's model is no encoder."""
-    if not isinstance(run.model, EncoderConfig):
+def check_model(run: Run, config: type) -> None:
+    """Raises UserError where a run's model is of another kind."""
+    if not isinstance(run.model, config):
         raise UserError(
-            f"the model of {run.directory} is of {type(run.model).__name__}; allowed: runs of EncoderConfig"
+            f"the model of {run.directory} is of {type(run.model).__name__}; allowed: runs of {config.__name__}"
         )
 
 
@@ -84,11 +87,36 @@ def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
         UserError: no such run or checkpoint, or its model is no encoder.
     """
     run = load_run_directory(run_dir)
-    check_encoder(run)
+    check_model(run, EncoderConfig)
+    model, parameters, mesh = _restored(run, step)
+    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh, read_attributes(run_dir))
+
+
+def load_generator(
+    run_dir: Path, length: int, sampling: Sampling, labels: Sequence[str] = (), step: int | None = None
+) -> Generator:
+    """Returns the encoder-decoder of a run, ready to write on all devices.
+
+    Args:
+        run_dir: of the run.
+        length: the most tokens to write.
+        sampling: how tokens are chosen.
+        labels: texts that may be written; empty: any.
+        step: of the checkpoint; None: the newest intact one.
+
+    Raises:
+        UserError: no such run or checkpoint, its model is no encoder-decoder, or a label is longer than `length`.
+    """
+    run = load_run_directory(run_dir)
+    check_model(run, EncoderDecoderConfig)
+    model, parameters, mesh = _restored(run, step)
+    vocabulary = Vocabulary.load(run.vocabulary)
+    return Generator(model, parameters, vocabulary, mesh, run.data.length, length, sampling, labels)
+
+
+def _restored(run: Run, step: int | None) -> tuple[FunctionalModel, Parameters, Mesh]:
     model = FunctionalModel.from_config(run.model)
     mesh = make_mesh(MeshConfig())
-    with Checkpoints(run_dir / FOLDER) as checkpoints:
-        _, parameters = checkpoints.restore_parameters(
-            tree_shapes(mesh, model.abstract_parameters, model.logical_axes), step
-        )
-    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh, read_attributes(run_dir))
+    with Checkpoints(run.directory / FOLDER) as checkpoints:
+        abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
+        return model, checkpoints.restore_parameters(abstract, step)[1], mesh

@@ -6,14 +6,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from m5jax.configuration.live_data import set_run_vocabulary
-from m5jax.configuration.load import check_encoder, import_task_modules, load_run_directory
+from m5jax.configuration.load import check_model, import_task_modules, load_run_directory
 from m5jax.data.mixtures import record_count
 from m5jax.data.pipeline import definition
 from m5jax.data.record_examples import record_examples, record_task
 from m5jax.data.scores import ScoreWriter
 from m5jax.errors import UserError
 from m5jax.evaluation.score_records import score_records
-from m5jax.models import FunctionalModel
+from m5jax.models import EncoderConfig, FunctionalModel
 from m5jax.training.checkpoints import FOLDER, Checkpoints
 from partitioning import MeshConfig, make_mesh, tree_shapes
 
@@ -45,7 +45,7 @@ def score_task(
     if output.exists():
         raise UserError(f"{output} exists; remove it or choose another --output")
     run = load_run_directory(run_dir)
-    check_encoder(run)
+    check_model(run, EncoderConfig)
     import_task_modules([*run.task_modules, *task_modules])
     vocabulary = set_run_vocabulary(run)
     length, targets_length = run.data.length, run.data.targets_length

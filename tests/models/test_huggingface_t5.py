@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from m5jax.inference.decoding import Sampling, write
 from m5jax.objectives import SequenceToSequence
 from tests.models.t5 import from_t5, to_t5
 from tests.models.tiny import VOCAB, encoder_decoder, row_of, segments_of
@@ -76,6 +77,28 @@ def test_logits_and_loss_equal_hugging_face(kind, tied):
         np.testing.assert_allclose(logits[index, :length], expected.logits[index, :length].numpy(), atol=1e-4)
     loss, _ = SequenceToSequence()(module, batch, None)
     assert float(loss.total / loss.weight) == pytest.approx(float(expected.loss), abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("T5", False), ("T5", True), ("MT5", False)])
+def test_greedy_outputs_equal_hugging_face(kind, tied):
+    model, parameters = encoder_decoder(tied_logits=tied)
+    reference = reference_of(kind, model.config)
+    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    inputs, segment_ids, _ = rows_of(INPUTS, 0)
+    allowed = jnp.arange(VOCAB) > 0  # padding has no meaning for the reference
+    found = write(model.bind(parameters), inputs, segment_ids, 20, 1, allowed, jax.random.key(0), Sampling())
+    expected = reference.generate(
+        input_ids=torch.tensor(np.array(inputs), dtype=torch.long),
+        attention_mask=torch.tensor(np.array(segment_ids), dtype=torch.long),
+        max_new_tokens=20,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        suppress_tokens=[0],
+    )[:, 1:].numpy()
+    np.testing.assert_array_equal(np.asarray(found)[:, : expected.shape[1]], expected)
+    assert not np.asarray(found)[:, expected.shape[1] :].any()
 
 
 @pytest.mark.parametrize("tied", [False, True])
