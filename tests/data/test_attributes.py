@@ -74,7 +74,7 @@ def test_names_come_from_the_data_with_a_least_count_and_a_cap(tmp_path: Path) -
 
 TYPED = [
     {"weight": "1,5 kg", "color": "Rot", "kabellos": "ja", "code": "007"},
-    {"weight": "1500 g", "color": "rot", "kabellos": "nein"},
+    {"weight": "1500 g", "color": "rot", "kabellos": "no"},
     {"weight": "١٫٥ كجم", "color": "ROT ", "kabellos": "نعم"},
 ]
 

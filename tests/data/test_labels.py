@@ -190,7 +190,7 @@ def test_masks_beyond_the_budget_are_undone_beside_labels() -> None:
     made, predicted = converter._within_budget(inputs, splits, targets, splits, np.array([0, 1]))
     assert made.tolist() == [3, 3, 3, 13, 14, 20, 21, 22]
     assert predicted.tolist() == [10, 11, 12, 0, 0, 500, 0, 501]
-    rows = converter._make_rows(inputs, splits, targets, splits, np.array([0, 1]), length=8)
+    rows = converter._make_rows(inputs, splits, targets, splits, np.array([0, 1]), lengths={"inputs": 8})
     assert rows["loss_weights"].sum() == 5
 
 
