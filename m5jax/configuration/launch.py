@@ -22,7 +22,7 @@ from m5jax.configuration.live_data import (
     set_run_vocabulary,
     vocabulary_path,
 )
-from m5jax.configuration.load import import_task_modules, load_run_directory
+from m5jax.configuration.load import import_task_modules, load_run_directory, restore_run
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
@@ -53,10 +53,9 @@ from m5jax.evaluation.task_metrics import make_task_metrics
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
-from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.loop import Training, TrainingResult, train
 from m5jax.training.run_log import FILE_NAME as METRICS
-from partitioning import MeshConfig, check_batch, make_mesh, tree_shapes
+from partitioning import check_batch, make_mesh
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +114,8 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     run = load_run_directory(run_dir)
     import_task_modules(run.task_modules)
     set_run_vocabulary(run)
-    mesh = make_mesh(MeshConfig())  # of what is here, not where it was trained
-    model = FunctionalModel.from_config(run.model)
     tasks = evaluation_tasks(run.data.mixture)
-    with Checkpoints(run_dir / CHECKPOINTS) as checkpoints:
-        abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
-        evaluated, parameters = checkpoints.restore_parameters(abstract, step)
+    evaluated, model, parameters, mesh = restore_run(run, step)
     held_out = run_held_out(run)
     results = language_results(held_out, _evaluate(run, model, mesh, tasks, held_out)(parameters))
     if output is not None:

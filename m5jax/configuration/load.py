@@ -88,7 +88,7 @@ def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
     """
     run = load_run_directory(run_dir)
     check_model(run, EncoderConfig)
-    model, parameters, mesh = _restored(run, step)
+    _, model, parameters, mesh = restore_run(run, step)
     return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh, read_attributes(run_dir))
 
 
@@ -109,14 +109,20 @@ def load_generator(
     """
     run = load_run_directory(run_dir)
     check_model(run, EncoderDecoderConfig)
-    model, parameters, mesh = _restored(run, step)
+    _, model, parameters, mesh = restore_run(run, step)
     vocabulary = Vocabulary.load(run.vocabulary)
     return Generator(model, parameters, vocabulary, mesh, run.data.length, length, sampling, labels)
 
 
-def _restored(run: Run, step: int | None) -> tuple[FunctionalModel, Parameters, Mesh]:
+def restore_run(run: Run, step: int | None = None) -> tuple[int, FunctionalModel, Parameters, Mesh]:
+    """Returns a run's checkpoint of `step`, None: the newest intact one, on a mesh of the devices that are here.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
     model = FunctionalModel.from_config(run.model)
-    mesh = make_mesh(MeshConfig())
+    mesh = make_mesh(MeshConfig())  # not as where it was trained
     with Checkpoints(run.directory / FOLDER) as checkpoints:
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
-        return model, checkpoints.restore_parameters(abstract, step)[1], mesh
+        restored, parameters = checkpoints.restore_parameters(abstract, step)
+    return restored, model, parameters, mesh

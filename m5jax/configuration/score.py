@@ -6,16 +6,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from m5jax.configuration.live_data import set_run_vocabulary
-from m5jax.configuration.load import check_model, import_task_modules, load_run_directory
+from m5jax.configuration.load import check_model, import_task_modules, load_run_directory, restore_run
 from m5jax.data.mixtures import record_count
 from m5jax.data.pipeline import definition
 from m5jax.data.record_examples import record_examples, record_task
 from m5jax.data.scores import ScoreWriter
 from m5jax.errors import UserError
 from m5jax.evaluation.score_records import score_records
-from m5jax.models import EncoderConfig, FunctionalModel
-from m5jax.training.checkpoints import FOLDER, Checkpoints
-from partitioning import MeshConfig, make_mesh, tree_shapes
+from m5jax.models import EncoderConfig
 
 
 def score_task(
@@ -51,11 +49,7 @@ def score_task(
     length, targets_length = run.data.length, run.data.targets_length
     count = record_count(record_task(task), split)
     records = record_examples(task, length=length, targets_length=targets_length, split=split)
-    mesh = make_mesh(MeshConfig())
-    model = FunctionalModel.from_config(run.model)
-    with Checkpoints(run_dir / FOLDER) as checkpoints:
-        abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
-        scored, parameters = checkpoints.restore_parameters(abstract, step)
+    scored, model, parameters, mesh = restore_run(run, step)
     description = {
         "run": str(run_dir),
         "step": scored,

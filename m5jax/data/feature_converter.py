@@ -1,5 +1,6 @@
 """SeqIO feature converters from examples with inputs and targets to the fixed-shape rows that an objective reads."""
 
+import abc
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -41,9 +42,9 @@ class _WindowConverter(seqio.FeatureConverter):
             "loss_weights": _SPEC(dtype=tf.float32),
         }
 
+    @abc.abstractmethod
     def _make_rows(self, *window: np.ndarray, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
         """Returns the rows of a window: of inputs and targets values and row splits, and the examples' tasks."""
-        raise NotImplementedError
 
     def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
         lengths = self.get_model_feature_lengths(task_feature_lengths)
