@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 
 import hypothesis
 from jaxtyping import install_import_hook
@@ -12,10 +13,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 
+# Many tests compile the same small programs, in this process, in pytest-xdist's and in those that tests start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="m5jax_tests_")  # lives as long as this process
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
 # A first example compiles, and CI machines are slow.
 hypothesis.settings.register_profile("m5jax", deadline=None)
 hypothesis.settings.load_profile("m5jax")
 
 # The modules of tensor functions; protocols elsewhere are for static checks only.
-MODELS = ["attention", "encoder", "encoder_decoder", "heads", "layers", "relative_attention", "stack"]
+MODELS = ["attention", "decoder", "decoding", "encoder", "encoder_decoder", "heads", "layers", "relative_positions"]
+MODELS += ["rotary", "stack"]
 install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

@@ -148,23 +148,60 @@ ENCODER_DECODER += [f"--gin.EncoderDecoderConfig.{name}" for name in ("width=32"
 ENCODER_DECODER += ["--gin.DataConfig.evaluation_examples=30", "--gin.TARGETS_LENGTH=48"]
 
 
-def train_encoder_decoder(run_dir, steps, *more):
+DECODER = ["--gin_file=gin_configs/experiments/causal_lm.gin", "--gin.LENGTH=64", "--gin.BATCH_SIZE=8"]
+DECODER += [f"--gin.DecoderConfig.{name}" for name in ("width=32", "layers=2", "head_dim=8")]
+DECODER += ["--gin.DataConfig.evaluation_examples=30", "--gin.TARGETS_LENGTH=60"]
+
+
+def train_writer(model, run_dir, steps, *more):
     flags = [f"--gin.RUN_DIR='{run_dir}'", f"--gin.TRAIN_STEPS={steps}", "--gin.TrainerConfig.log_every=2"]
-    return main(["train", *ENCODER_DECODER, *flags, *more])
+    return main(["train", *model, *flags, *more])
+
+
+def trained_live_and_on_written_rows(model, tmp_path, *more):
+    """Returns a run that was trained on live rows, to the same parameters as on written ones."""
+    live, read, rows = (tmp_path / name for name in ("live", "read", "rows"))
+    assert train_writer(model, live, 6, *more) == 0
+    settings = [f"--gin.RUN_DIR='{read}'", "--gin.TRAIN_STEPS=6", *more]
+    assert main(["data", "materialize", *model, *settings, "--steps=6", f"--output={rows}"]) == 0
+    assert train_writer(model, read, 6, *more, f"--gin.DataConfig.materialized='{rows}'") == 0
+    jax.tree.map(np.testing.assert_array_equal, parameters(live, 6), parameters(read, 6))
+    assert {"train/en/loss", "evaluation/ar/accuracy"} <= set().union(*read_metrics(live))
+    assert main(["evaluate", f"--run={live}"]) == 0
+    return live
+
+
+def test_a_decoder_trains_on_live_and_on_written_rows_and_goes_on_with_texts(tmp_path, capsys):
+    live = trained_live_and_on_written_rows(DECODER, tmp_path)
+    (tmp_path / "texts.txt").write_text("red lamp\nkettle\n", encoding="utf-8")
+    files = [f"--run={live}", f"--input={tmp_path / 'texts.txt'}", "--batch_size=8", "--continue"]
+    for strategy in ([], ["--beams=2"], ["--temperature=1"]):
+        capsys.readouterr()
+        assert main(["generate", *files, "--length=8", *strategy]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["generate", *files, "--length=64"]) == 2
+    assert "leave no room for a text in the model's length, DecoderConfig.max_length = 64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["MIXTURE='embedded_catalog_mlm'"], "task embedded_catalog_ar_mlm predicts at its inputs, a decoder writes"),
+        (["Run.objective=@SequenceToSequence()"], "SequenceToSequence does not train the model of DecoderConfig"),
+        (["DecoderConfig.max_length=32"], "over the model's maximum, DecoderConfig.max_length = 32"),
+    ],
+)
+def test_what_a_decoder_cannot_do_is_said_in_one_line(tmp_path, capsys, flags, message):
+    assert train_writer(DECODER, tmp_path / "run", 1, *(f"--gin.{flag}" for flag in flags)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_an_encoder_decoder_trains_on_live_and_on_written_rows(tmp_path, capsys):
     weights = "--gin.SequenceToSequence.task_weights={'embedded_catalog_en_span_corruption': 2.0}"
-    live, read, rows = (tmp_path / name for name in ("live", "read", "rows"))
-    assert train_encoder_decoder(live, 6, weights) == 0
-    settings = [f"--gin.RUN_DIR='{read}'", "--gin.TRAIN_STEPS=6", weights]
-    assert main(["data", "materialize", *ENCODER_DECODER, *settings, "--steps=6", f"--output={rows}"]) == 0
-    assert train_encoder_decoder(read, 6, weights, f"--gin.DataConfig.materialized='{rows}'") == 0
-    jax.tree.map(np.testing.assert_array_equal, parameters(live, 6), parameters(read, 6))
-    names = set().union(*read_metrics(live))
-    assert {"train/en/loss", "evaluation/ar/accuracy"} <= names
+    live = trained_live_and_on_written_rows(ENCODER_DECODER, tmp_path, weights)
     capsys.readouterr()
-    assert main(["evaluate", f"--run={live}"]) == 0
     embed = [f"--run={live}", "--input=absent.jsonl", f"--output={tmp_path / 'embeddings.parquet'}"]
     assert main(["embed", *embed]) == 2
     assert "is of EncoderDecoderConfig; allowed: runs of EncoderConfig" in capsys.readouterr().err
@@ -172,7 +209,7 @@ def test_an_encoder_decoder_trains_on_live_and_on_written_rows(tmp_path, capsys)
 
 def test_an_encoder_decoder_writes_labels(tmp_path, capsys):
     mixture = "--gin.MIXTURE='embedded_catalog_product_type_text'"
-    assert train_encoder_decoder(tmp_path / "run", 2, mixture, "--gin.LENGTH=128") == 0
+    assert train_writer(ENCODER_DECODER, tmp_path / "run", 2, mixture, "--gin.LENGTH=128") == 0
     values = {name: value for line in read_metrics(tmp_path / "run") for name, value in line.items()}
     assert 0 <= values["evaluation/en/exact_match"] <= 1
     capsys.readouterr()
@@ -183,6 +220,9 @@ def test_an_encoder_decoder_writes_labels(tmp_path, capsys):
     answers = capsys.readouterr().out.splitlines()
     assert len(answers) == 2
     assert set(answers) <= {"Home > Lamp", "Kitchen > Kettle"}
+    for flags, message in ((["--beams=2", "--top_k=3"], "--beams does not sample"), (["--continue"], "does not go on")):
+        assert main(["generate", f"--run={tmp_path / 'run'}", *files, *flags]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -196,7 +236,7 @@ def test_an_encoder_decoder_writes_labels(tmp_path, capsys):
     ],
 )
 def test_what_an_encoder_decoder_cannot_do_is_said_in_one_line(tmp_path, capsys, flags, message):
-    assert train_encoder_decoder(tmp_path / "run", 1, *(f"--gin.{flag}" for flag in flags)) == 2
+    assert train_writer(ENCODER_DECODER, tmp_path / "run", 1, *(f"--gin.{flag}" for flag in flags)) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`m5jax generate`: what an encoder-decoder writes of texts."""
+"""`m5jax generate`: what a model writes of texts."""
 
 import argparse
 import sys
@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from m5jax.cli.flags import positive
+from m5jax.errors import UserError
 
-DESCRIPTION = """Prints what the encoder-decoder of a run writes of each line of a file, a line each.
+DESCRIPTION = """Prints what the encoder-decoder or decoder of a run writes of each line of a file, a line each.
 
   m5jax generate --run=runs/a --input=texts.txt
+  m5jax generate --run=runs/a --input=texts.txt --beams=4
+  m5jax generate --run=runs/decoder --input=texts.txt --continue --temperature=0.8
 
-Texts are read as the tasks of the run write their inputs (m5jax tasks show). With --labels, the answer is one of the
-lines of that file, token by token the likeliest.
+Texts are read as the tasks of the run write their inputs (m5jax tasks show); with --continue they are the beginning of
+what a decoder writes, as in causal LM. With --labels, the answer is one of the lines of that file.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "generate",
-        help="texts that an encoder-decoder writes",
+        help="texts that a model writes",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,6 +36,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--top_k", type=int, default=0, help="sample from the likeliest so many tokens; 0: all")
     parser.add_argument("--top_p", type=float, default=1.0, help="sample from the likeliest with this probability")
+    parser.add_argument("--beams", type=positive, help="search with so many beams instead of sampling")
+    parser.add_argument(
+        "--length_penalty",
+        type=float,
+        default=1.0,
+        help="of beams: log-probabilities are divided by the length to this power; 0 favours short (default: 1)",
+    )
+    parser.add_argument("--continue", dest="continues", action="store_true", help="write what comes after the texts")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: 0)")
     parser.add_argument("--batch_size", type=positive, default=32, help="texts at a time (default: %(default)s)")
     parser.add_argument("--step", type=int, help="checkpoint (default: the newest)")
@@ -41,12 +52,19 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from m5jax.configuration.load import load_generator
+    from m5jax.inference.beam_search import Beams
     from m5jax.inference.decoding import Sampling
     from m5jax.inference.generate_lines import generate_lines, read_lines
 
-    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p)
+    strategy: Sampling | Beams = Sampling(arguments.temperature, arguments.top_k, arguments.top_p)
+    if arguments.beams:
+        if strategy != Sampling():
+            raise UserError("--beams does not sample; leave --temperature, --top_k and --top_p away, or --beams")
+        strategy = Beams(arguments.beams, arguments.length_penalty)
     labels = read_lines(arguments.labels) if arguments.labels else []
-    generator = load_generator(arguments.run_dir, arguments.length, sampling, labels, arguments.step)
+    generator = load_generator(
+        arguments.run_dir, arguments.length, strategy, labels, arguments.continues, arguments.step
+    )
     source = sys.stdin if arguments.input == "-" else Path(arguments.input)
     count = generate_lines(generator, source, arguments.output, arguments.batch_size, arguments.seed)
     if generator.texts_cut:

@@ -16,6 +16,7 @@ import jax
 from jax.sharding import Mesh
 
 from m5jax.configuration.live_data import (
+    check_tasks,
     live_batches,
     run_definition,
     run_held_out,
@@ -69,6 +70,7 @@ def train_run(run: Run) -> str:
     check_batch(mesh, run.data.batch_size, run.trainer.accumulation)
     changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
+    check_tasks(run)
     tasks = evaluation_tasks(run.data.mixture)
     vocabulary = set_run_vocabulary(run)
     model = FunctionalModel.from_config(run.model)

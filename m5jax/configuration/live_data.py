@@ -10,11 +10,14 @@ from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.held_out_rows import read_held_out
 from m5jax.data.labels import mixture_labels
 from m5jax.data.materialized import Rows, write_rows
+from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, definition, evaluation_tasks, training_batches
+from m5jax.data.row_shape import targets_are_aligned
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.held_out import WrittenHeldOut
 from m5jax.evaluation.live_held_out import LiveHeldOut
+from m5jax.models import DecoderConfig
 
 _ROWS_AT_ONCE = 256
 
@@ -38,6 +41,18 @@ def live_batches(
         epochs=epochs,
         cache_dir=data.cache_dir,
     )
+
+
+def check_tasks(run: Run) -> None:
+    """Raises UserError where a task of the run's mixture is none for its model."""
+    if not isinstance(run.model, DecoderConfig):
+        return
+    for task in find_tasks(run.data.mixture):
+        if targets_are_aligned(task):
+            raise UserError(
+                f"task {task.name} predicts at its inputs, a decoder writes; allowed: tasks with targets to write, "
+                "such as causal_lm, prefix_lm or a _text form"
+            )
 
 
 def run_definition(run: Run) -> dict[str, Any]:
@@ -64,6 +79,7 @@ def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int
     if output.exists():  # before minutes of work
         raise UserError(f"{output} exists; remove it or choose another --output")
     import_task_modules(run.task_modules)
+    check_tasks(run)
     set_run_vocabulary(run)
     at_once = min(rows or _ROWS_AT_ONCE, _ROWS_AT_ONCE)
     batches = live_batches(run, at_once, epochs=epochs)

@@ -9,7 +9,7 @@ from m5jax.data.preparation.filters import QualityFilters
 from m5jax.data.preparation.language import LanguageIdentification
 from m5jax.data.preparation.near_duplicates import NearDuplicates
 from m5jax.data.preparation.settings import Preparation
-from m5jax.models import EncoderConfig, EncoderDecoderConfig
+from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, LongContext
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import KeepPolicy
 from m5jax.training.loop import TrainerConfig
@@ -24,12 +24,14 @@ CONFIGURABLES: dict[str, type] = {
         AdamW,
         Cosine,
         DataConfig,
+        DecoderConfig,
         EncoderConfig,
         EncoderDecoderConfig,
         InverseSquareRoot,
         KeepPolicy,
         LanguageIdentification,
         LanguageModel,
+        LongContext,
         MaskingPolicy,
         MeshConfig,
         NearDuplicates,

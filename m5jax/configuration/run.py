@@ -6,7 +6,7 @@ from pathlib import Path
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional, UniMax
 from m5jax.errors import UserError
-from m5jax.models import EncoderConfig, EncoderDecoderConfig
+from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Optimizer
@@ -63,7 +63,7 @@ class Run:
     """
 
     run_dir: str
-    model: EncoderConfig | EncoderDecoderConfig
+    model: EncoderConfig | EncoderDecoderConfig | DecoderConfig
     objective: LanguageModel | SequenceToSequence
     optimizer: Optimizer
     mesh: MeshConfig
@@ -78,13 +78,13 @@ class Run:
         if isinstance(self.model, EncoderDecoderConfig) != self.separate_targets:
             raise UserError(
                 f"{type(self.objective).__name__} does not train the model of {type(self.model).__name__}; allowed: "
-                "LanguageModel with EncoderConfig, SequenceToSequence with EncoderDecoderConfig"
+                "LanguageModel with EncoderConfig and DecoderConfig, SequenceToSequence with EncoderDecoderConfig"
             )
         # Relative positions have no end.
-        if isinstance(self.model, EncoderConfig) and self.data.length > self.model.max_length:
+        if not isinstance(self.model, EncoderDecoderConfig) and self.data.length > self.model.max_length:
             raise UserError(
                 f"DataConfig.length = {self.data.length} is over the model's maximum, "
-                f"EncoderConfig.max_length = {self.model.max_length}"
+                f"{type(self.model).__name__}.max_length = {self.model.max_length}"
             )
 
     @property

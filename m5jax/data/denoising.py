@@ -111,6 +111,17 @@ class PrefixSplit:
 
 
 @dataclasses.dataclass(frozen=True)
+class WholeText:
+    """Nothing is read but the end token that comes before, and the whole text is written: causal LM (GPT-2's)."""
+
+    def __call__(self, text: Tokens, generator: np.random.Generator) -> tuple[Tokens, Tokens]:
+        return text[:0], text
+
+    def longest_text(self, inputs_length: int, targets_length: int) -> int:
+        return _longest(lambda length: length + _END <= targets_length and inputs_length >= _END, targets_length)
+
+
+@dataclasses.dataclass(frozen=True)
 class SpanDropping:
     """Spans are left out without a trace; the targets are the whole text (AlexaTM 20B, arXiv 2208.01448, section 2).
 

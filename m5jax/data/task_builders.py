@@ -13,7 +13,7 @@ import tensorflow as tf
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
 from m5jax.data.corpus_source import CorpusDataSource, serialize_pairs, serialize_records
-from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption
+from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption, WholeText
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.mixtures import add_mixture, check_free
 from m5jax.data.preprocessors import Denoise, MaskTokens, split_long_examples
@@ -42,6 +42,7 @@ OBJECTIVES: Mapping[str, Sequence[Preprocessor]] = MappingProxyType(
         "word_mlm": _masked(MaskingPolicy(unit="word")),
         "span_mlm": _masked(MaskingPolicy(unit="span")),
         "span_corruption": _denoised(DenoiserMixture((SpanCorruption(),), (1.0,))),
+        "causal_lm": _denoised(DenoiserMixture((WholeText(),), (1.0,))),
         "prefix_lm": _denoised(DenoiserMixture((PrefixSplit(),), (1.0,))),
         "ul2": _denoised(UL2),
         "alexatm": _denoised(ALEXATM),

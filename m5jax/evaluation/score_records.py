@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from m5jax.data.record_examples import Example, RecordExamples, example_rows
 from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Batch
-from m5jax.objectives.language_model import predicted_logits
+from m5jax.objectives.chunked_logits import map_logits
+from m5jax.objectives.language_model import predicted_states
 from m5jax.objectives.token_objective import target_logits
 from partitioning import batch_sharding, batch_shards, global_batch, tree_shardings
 
@@ -63,8 +64,11 @@ def score_records(
 
 def _row_losses(module: Any, batch: Batch) -> Float[Array, " batch"]:
     """Returns the summed cross-entropy of each row's predictions."""
-    logits = predicted_logits(module, batch, None)
-    losses = jax.nn.logsumexp(logits, axis=-1) - target_logits(logits, batch["targets"])
+
+    def losses_of(logits: Float[Array, "batch budget vocab"], targets: Int[Array, "batch budget"]) -> Array:
+        return jax.nn.logsumexp(logits, axis=-1) - target_logits(logits, targets)
+
+    losses = map_logits(module, predicted_states(module, batch, None), losses_of, batch["targets"])
     return jnp.sum(losses * batch["loss_weights"], axis=-1)
 
 

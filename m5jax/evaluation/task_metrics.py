@@ -14,8 +14,9 @@ from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import Batch
 from m5jax.data.vocabulary import Vocabulary, current_vocabulary
 from m5jax.models import FunctionalModel, Parameters
-from m5jax.objectives.language_model import predicted_logits
-from m5jax.objectives.sequence_to_sequence import map_logits, target_states
+from m5jax.objectives.chunked_logits import map_logits
+from m5jax.objectives.language_model import predicted_states
+from m5jax.objectives.sequence_to_sequence import target_states
 from partitioning import batch_sharding, global_batch, tree_shardings
 
 
@@ -74,17 +75,17 @@ def _answer(
 ) -> dict[str, Array]:
     """Returns the predicted ids, the log-odds of `positive`, and what is needed to tell whose they are."""
 
-    def answers_of(logits: Float[Array, "batch budget vocab"], _: Any = None) -> tuple[Array, Array]:
+    def answers_of(logits: Float[Array, "batch budget vocab"], _: Any) -> tuple[Array, Array]:
         logits = jnp.where(allowed, logits, -jnp.inf)
         others = jax.nn.logsumexp(jnp.where(jnp.arange(len(allowed)) == positive, -jnp.inf, logits), axis=-1)
         return jnp.argmax(logits, axis=-1), jnp.take(logits, positive, axis=-1) - others
 
     if "target_segment_ids" in batch:  # of an encoder-decoder
-        predictions, scores = map_logits(module, target_states(module, batch, None), answers_of, batch["targets"])
-        segments = batch["target_segment_ids"]
+        states, segments = target_states(module, batch, None), batch["target_segment_ids"]
     else:
-        predictions, scores = answers_of(predicted_logits(module, batch, None))
+        states = predicted_states(module, batch, None)
         segments = jnp.take_along_axis(batch["segment_ids"], batch["predicted_positions"], axis=1)
+    predictions, scores = map_logits(module, states, answers_of, batch["targets"])
     return {
         "predictions": predictions,
         "scores": scores,

@@ -1,4 +1,4 @@
-"""Token by token from an encoder-decoder: greedy, sampled, or held to given sequences."""
+"""Token by token from a model that writes: greedy, sampled, or held to given sequences."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -119,7 +119,7 @@ def write(
     """Returns the tokens written for each row up to its end token, 0 after it. Stops when all rows have ended.
 
     Args:
-      module: an encoder-decoder.
+      module: an encoder-decoder or a decoder.
       inputs: token ids, one example a row, 0 after them.
       segment_ids: 1 for tokens, 0 for padding.
       length: the most tokens to write.
@@ -148,14 +148,14 @@ def write(
             cache=cache,
         )
 
-    none = jnp.zeros(rows, jnp.int32)
+    first, cache = module.start(inputs, segment_ids, length)
     begun = _Written(
         position=jnp.array(0),
         tokens=jnp.zeros((rows, length), jnp.int32),
-        last=none,
+        last=first,
         # Rows that only fill up a batch have nothing to say.
         finished=~jnp.any(segment_ids > 0, axis=1),
-        state=none,
-        cache=module.start(inputs, segment_ids, length),
+        state=jnp.zeros(rows, jnp.int32),
+        cache=cache,
     )
     return jax.lax.while_loop(goes_on, write_next, begun).tokens

@@ -1,4 +1,4 @@
-"""Texts to what a trained encoder-decoder writes of them."""
+"""Texts to what a trained model writes of them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
+from m5jax.inference.beam_search import Beams, search
 from m5jax.inference.decoding import Sampling, Trie, write
 from m5jax.inference.text_batches import batches_by_length, encode_texts
 from m5jax.models import FunctionalModel, Parameters
@@ -24,8 +25,9 @@ class Generator:
     Attributes:
       inputs_length: the most tokens of a text; the rest is cut.
       length: the most tokens to write.
-      sampling: how tokens are chosen.
+      strategy: how tokens are chosen.
       labels: texts that may be written; empty: any.
+      continues: texts are the beginning of what is written, as in causal LM, not inputs with an end of their own.
       texts_cut: texts so far that were longer than `inputs_length`, and were cut.
     """
 
@@ -35,8 +37,9 @@ class Generator:
     mesh: Mesh
     inputs_length: int
     length: int
-    sampling: Sampling = Sampling()  # noqa: RUF009 (immutable)
+    strategy: Sampling | Beams = Sampling()  # noqa: RUF009 (immutable)
     labels: Sequence[str] = ()
+    continues: bool = False
     texts_cut: int = 0
 
     def __post_init__(self) -> None:
@@ -46,10 +49,10 @@ class Generator:
         allowed = jnp.arange(self.model.config.vocab_size) < self.vocabulary.text_size
 
         def generate(parameters: Parameters, batch: dict[str, Any], key: Any) -> Any:
-            module, sampling = self.model.bind(parameters), self.sampling
-            return write(
-                module, batch["inputs"], batch["segment_ids"], self.length, eos_id, allowed, key, sampling, trie
-            )
+            module, inputs = self.model.bind(parameters), (batch["inputs"], batch["segment_ids"])
+            if isinstance(self.strategy, Beams):
+                return search(module, *inputs, self.length, eos_id, allowed, self.strategy, trie)
+            return write(module, *inputs, self.length, eos_id, allowed, key, self.strategy, trie)
 
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         self._generate: Callable[..., Any] = jax.jit(generate, out_shardings=everywhere)
@@ -63,7 +66,7 @@ class Generator:
           seed: of the sampling.
         """
         check_batch(self.mesh, batch_size)
-        sequences, cut = encode_texts(self.vocabulary, texts, self.inputs_length)
+        sequences, cut = encode_texts(self.vocabulary, texts, self.inputs_length, self.continues)
         self.texts_cut += cut
         answers = [""] * len(texts)
         with jax.set_mesh(self.mesh):

@@ -11,11 +11,19 @@ SHORTEST_BUCKET = 16
 Batch = dict[str, np.ndarray]
 
 
-def encode_texts(vocabulary: Vocabulary, texts: Sequence[str], longest: int) -> tuple[list[list[int]], int]:
-    """Returns the token ids of each text with its end token, cut to `longest`, and how many were cut."""
-    encoded = vocabulary.encode(texts) if texts else []
-    sequences = [[*tokens[: longest - 1], vocabulary.eos_id] for tokens in encoded]
-    return sequences, sum(len(tokens) >= longest for tokens in encoded)
+def encode_texts(
+    vocabulary: Vocabulary, texts: Sequence[str], longest: int, begun: bool = False
+) -> tuple[list[list[int]], int]:
+    """Returns the token ids of each text with its end token, cut to `longest`, and how many were cut.
+
+    With `begun`, the texts go on: each follows the end token of another one, and is cut at its start.
+    """
+    encoded, room = vocabulary.encode(texts) if texts else [], longest - 1
+    if begun:
+        sequences = [[vocabulary.eos_id, *tokens[max(len(tokens) - room, 0) :]] for tokens in encoded]
+    else:
+        sequences = [[*tokens[:room], vocabulary.eos_id] for tokens in encoded]
+    return sequences, sum(len(tokens) > room for tokens in encoded)
 
 
 def batches_by_length(

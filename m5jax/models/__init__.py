@@ -1,7 +1,19 @@
-"""Layers, attention, the layer stack, the encoder and the encoder-decoder. Flax NNX is used here and nowhere else."""
+"""Layers, attention, the layer stack, encoder, encoder-decoder and decoder. Flax NNX is used here and nowhere else."""
 
+from m5jax.models.decoder import Decoder, DecoderConfig
 from m5jax.models.encoder import Encoder, EncoderConfig
 from m5jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from m5jax.models.functional import FunctionalModel, Parameters
+from m5jax.models.rotary import LongContext
 
-__all__ = ["Encoder", "EncoderConfig", "EncoderDecoder", "EncoderDecoderConfig", "FunctionalModel", "Parameters"]
+__all__ = [
+    "Decoder",
+    "DecoderConfig",
+    "Encoder",
+    "EncoderConfig",
+    "EncoderDecoder",
+    "EncoderDecoderConfig",
+    "FunctionalModel",
+    "LongContext",
+    "Parameters",
+]

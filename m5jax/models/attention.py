@@ -1,4 +1,4 @@
-"""Self-attention over packed sequences, bidirectional or with a bidirectional prefix, with rotary positions.
+"""Attention over packed sequences: to all of a segment, to a prefix and what came before, or to another sequence.
 
 Semantics used everywhere: `segment_ids` [batch, length] number the packed examples of a row from 1, 0 is padding; a
 token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment.
@@ -12,26 +12,16 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from m5jax.models.layers import linear, normal_parameter
+from m5jax.models.layers import RmsNorm, linear, normal_parameter
+from m5jax.models.rotary import Rotation, rotate
 from partitioning import constrain
 
-Rotation = tuple[Float[Array, "batch length half"], Float[Array, "batch length half"]]
 
-
-def rotary_angles(positions: Int[Array, "batch length"], head_dim: int, theta: float) -> Rotation:
-    """Returns cosines and sines of the rotary embedding (arXiv 2104.09864, section 3.4), float32."""
-    frequencies = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    angles = positions[..., None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(
-    x: Float[Array, "batch length heads head_dim"], rotation: Rotation
-) -> Float[Array, "batch length heads head_dim"]:
-    """Rotates the pairs (i, i + head_dim/2), the order Hugging Face models store."""
-    cosine, sine = (angle[:, :, None, :].astype(x.dtype) for angle in rotation)
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+def same_segment(
+    segment_ids: Int[Array, "batch length"], other: Int[Array, "batch keys"]
+) -> Bool[Array, "batch 1 length keys"]:
+    """Returns which tokens belong to the same packed example."""
+    return (segment_ids[:, :, None] == other[:, None, :])[:, None]
 
 
 def attention_mask(
@@ -43,56 +33,119 @@ def attention_mask(
 
     Without `bidirectional` all tokens are.
     """
-    same_segment = segment_ids[:, :, None] == segment_ids[:, None, :]
+    mask = same_segment(segment_ids, segment_ids)
     if bidirectional is None:
-        return same_segment[:, None]
+        return mask
     visible = (bidirectional[:, None, :] > 0) | (positions[:, :, None] >= positions[:, None, :])
-    return (same_segment & visible)[:, None]
+    return mask & visible[:, None]
 
 
 def dot_product_attention(
     query: Float[Array, "batch length heads head_dim"],
-    key: Float[Array, "batch keys heads head_dim"],
-    value: Float[Array, "batch keys heads head_dim"],
+    key: Float[Array, "batch keys kv_heads head_dim"],
+    value: Float[Array, "batch keys kv_heads head_dim"],
     mask: Bool[Array, "batch 1 length keys"],
     scale: float | None = None,
     bias: Float[Array, "#batch heads length keys"] | None = None,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Softmax attention (arXiv 1706.03762, equation 1); scores and softmax in float32.
 
-    Scores are products times `scale` (None: 1 / sqrt(head_dim)), plus `bias`.
+    Consecutive query heads share a key and value head where there are fewer of these (arXiv 2305.13245). Scores are
+    products times `scale` (None: 1 / sqrt(head_dim)), plus `bias`.
     """
-    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
+    batch, length, heads, head_dim = query.shape
+    kv_heads = key.shape[2]
+    grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+    scores = jnp.einsum("bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32)
+    scores = scores.reshape(batch, heads, length, -1)
     if scale is None:
-        scores = scores / math.sqrt(query.shape[-1])
+        scores = scores / math.sqrt(head_dim)
     elif scale != 1.0:
         scores = scores * scale
     if bias is not None:
         scores = scores + bias
     scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     probabilities = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", probabilities, value)
+    probabilities = probabilities.reshape(batch, kv_heads, heads // kv_heads, length, -1)
+    return jnp.einsum("bhgqk,bkhd->bqhgd", probabilities, value).reshape(query.shape)
 
 
-class SelfAttention(nnx.Module):
-    """Multi-head self-attention without biases."""
+class Attention(nnx.Module):
+    """Multi-head attention without biases, of `x` to a context: itself or another sequence.
 
-    def __init__(self, width: int, heads: int, output_stddev: float, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.dtype = dtype
-        shape, axes = (width, heads, width // heads), ("embed", "heads", "head_dim")
-        self.query = normal_parameter(rngs, shape, axes, width**-0.5)
-        self.key = normal_parameter(rngs, shape, axes, width**-0.5)
-        self.value = normal_parameter(rngs, shape, axes, width**-0.5)
-        self.output = normal_parameter(
-            rngs, (heads, width // heads, width), ("heads", "head_dim", "embed"), output_stddev
+    Args:
+      width: of `x`, of the context and of what comes out.
+      heads: of queries; `kv_heads` of keys and values divide them.
+      head_dim: size of a head.
+      query_stddev, output_stddev: of the initial kernels.
+      scale: of the scores; None: 1 / sqrt(head_dim).
+      norm_epsilon: of a norm of each query and key head (arXiv 2302.05442, section 2); None: there is none.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_dim: int,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        *,
+        output_stddev: float,
+        kv_heads: int | None = None,
+        query_stddev: float | None = None,
+        scale: float | None = None,
+        norm_epsilon: float | None = None,
+    ):
+        self.dtype, self.scale = dtype, scale
+        stddev = width**-0.5
+        shape, axes = (width, kv_heads or heads, head_dim), ("embed", "kv_heads", "head_dim")
+        self.query = normal_parameter(
+            rngs, (width, heads, head_dim), ("embed", "heads", "head_dim"), query_stddev or stddev
         )
+        self.key = normal_parameter(rngs, shape, axes, stddev)
+        self.value = normal_parameter(rngs, shape, axes, stddev)
+        self.output = normal_parameter(rngs, (heads, head_dim, width), ("heads", "head_dim", "embed"), output_stddev)
+        self.normalized = norm_epsilon is not None
+        if norm_epsilon is not None:
+            self.query_norm, self.key_norm = (RmsNorm(head_dim, norm_epsilon, "head_dim") for _ in range(2))
 
     def __call__(
-        self, x: Float[Array, "batch length embed"], rotation: Rotation, mask: Bool[Array, "batch 1 length length"]
+        self,
+        x: Float[Array, "batch length embed"],
+        context: Float[Array, "batch keys embed"],
+        mask: Bool[Array, "batch 1 length keys"],
+        *,
+        bias: Float[Array, "#batch heads length keys"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Array, "batch length embed"]:
-        query, key, value = (
-            constrain(linear(x, kernel[...], self.dtype), "batch", "length", "heads", "head_dim")
-            for kernel in (self.query, self.key, self.value)
-        )
-        attended = dot_product_attention(rotate(query, rotation), rotate(key, rotation), value, mask)
+        """Returns the attention of `x` to `context`, with a bias of scores or of both sides' positions."""
+        return self.attend(x, *self.keys_and_values(context, rotation), mask, bias=bias, rotation=rotation)
+
+    def keys_and_values(
+        self, context: Float[Array, "batch keys embed"], rotation: Rotation | None = None
+    ) -> tuple[Float[Array, "batch keys kv_heads head_dim"], Float[Array, "batch keys kv_heads head_dim"]]:
+        """Returns what `attend` attends to."""
+        key = constrain(linear(context, self.key[...], self.dtype), "batch", "length", "kv_heads", "head_dim")
+        value = constrain(linear(context, self.value[...], self.dtype), "batch", "length", "kv_heads", "head_dim")
+        if self.normalized:
+            key = self.key_norm(key)
+        return (key if rotation is None else rotate(key, rotation)), value
+
+    def attend(
+        self,
+        x: Float[Array, "batch length embed"],
+        key: Float[Array, "batch keys kv_heads head_dim"],
+        value: Float[Array, "batch keys kv_heads head_dim"],
+        mask: Bool[Array, "batch 1 length keys"],
+        *,
+        bias: Float[Array, "#batch heads length keys"] | None = None,
+        rotation: Rotation | None = None,
+    ) -> Float[Array, "batch length embed"]:
+        """Returns the attention of `x` to keys and values of `keys_and_values`."""
+        query = constrain(linear(x, self.query[...], self.dtype), "batch", "length", "heads", "head_dim")
+        if self.normalized:
+            query = self.query_norm(query)
+        if rotation is not None:
+            query = rotate(query, rotation)
+        attended = dot_product_attention(query, key, value, mask, self.scale, bias)
         return checkpoint_name(linear(attended, self.output[...], self.dtype, contracted=2), "attention_output")

@@ -10,20 +10,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from m5jax.errors import UserError, unknown_name
-from m5jax.models.attention import SelfAttention, attention_mask, rotary_angles
+from m5jax.errors import UserError
+from m5jax.models.attention import Attention, attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layers import GatedMlp, LayerNorm, dropout, normal_parameter
-from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
+from m5jax.models.rotary import Rotation, rotary_angles
+from m5jax.models.settings import ModelSettings
+from m5jax.models.stack import scan_layers, stack_layers
 from partitioning import constrain
-
-DTYPES = ("auto", "float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(ModelSettings):
     """Shape and numerics of an encoder.
 
     Attributes:
@@ -55,25 +55,13 @@ class EncoderConfig:
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"EncoderConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        self.check(("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length"))
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise UserError(
                 f"EncoderConfig.width = {self.width} does not split into {self.heads} heads of an even size, "
                 "which rotary positions need"
             )
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(f"EncoderConfig.dropout_rate = {self.dropout_rate}; allowed: 0 up to, not including, 1")
-        for name, allowed in (("pooling", POOLINGS), ("dtype", DTYPES), ("remat", tuple(REMAT_POLICIES))):
-            if getattr(self, name) not in allowed:
-                raise unknown_name(f"EncoderConfig.{name}", getattr(self, name), allowed)
-
-    @property
-    def compute_dtype(self) -> jnp.dtype:
-        if self.dtype == "auto":
-            return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        return jnp.dtype(self.dtype)
+        self.check_choice("pooling", POOLINGS)
 
     def make(self, rngs: nnx.Rngs) -> "Encoder":
         return Encoder(self, rngs)
@@ -98,7 +86,8 @@ class EncoderLayer(nnx.Module):
         # Outputs into the residual stream shrink with depth (GPT-2), so that its variance at the top does not grow.
         shrink = (2 * config.layers) ** -0.5
         self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
-        self.attention = SelfAttention(config.width, config.heads, config.width**-0.5 * shrink, dtype, rngs)
+        head_dim, stddev = config.width // config.heads, config.width**-0.5 * shrink
+        self.attention = Attention(config.width, config.heads, head_dim, dtype, rngs, output_stddev=stddev)
         self.mlp_norm = LayerNorm(config.width, config.norm_epsilon)
         self.mlp = GatedMlp(config.width, config.mlp_hidden, config.mlp_hidden**-0.5 * shrink, dtype, rngs)
 
@@ -107,13 +96,13 @@ class EncoderLayer(nnx.Module):
         x: Float[Array, "batch length embed"],
         index: Int[Array, ""],
         key: Key[Array, ""] | None,
-        rotation: Any,
-        mask: Array,
+        rotation: Rotation,
+        mask: Bool[Array, "batch 1 length length"],
     ) -> Float[Array, "batch length embed"]:
         attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
         # The embedding's own norm already stands before the first attention.
         normed = jnp.where(index == 0, x, self.attention_norm(x))
-        x = x + dropout(self.attention(normed, rotation, mask), self.dropout_rate, attention_key)
+        x = x + dropout(self.attention(normed, normed, mask, rotation=rotation), self.dropout_rate, attention_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
 
@@ -166,12 +155,9 @@ class Encoder(nnx.Module):
         x = scan_layers(self.layers, x, apply, (jnp.arange(config.layers), layer_keys), config.remat)
         return self.final_norm(x)
 
-    def token_logits(
-        self, hidden: Float[Array, "batch length embed"], predicted_positions: Int[Array, "batch budget"]
-    ) -> Float[Array, "batch budget vocab"]:
-        """Returns float32 logits at `predicted_positions` only; [batch, length, vocab] is never formed."""
-        gathered = jnp.take_along_axis(hidden, predicted_positions[..., None], axis=1)
-        return self.masked_lm_head(gathered, self.embedding[...])
+    def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
+        """Returns float32 logits of token states; call it on those that are predicted only."""
+        return self.masked_lm_head(hidden, self.embedding[...])
 
     def embed(
         self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"]

@@ -1,7 +1,8 @@
 """The encoder-decoder: T5 1.1's arrangement (mT5's too), so that weights go to and from it without loss.
 
 Per stack `x + part(norm(x))` with root-mean-square norms, one relative position bias shared by the layers, gated GELU
-with the tanh approximation, a final norm, no biases (arXiv 1910.10683; 2002.05202; mT5, 2010.11934).
+with the tanh approximation, a final norm, no biases (arXiv 1910.10683; 2002.05202; mT5, 2010.11934). Scores are not
+divided by sqrt(head_dim); the initial query kernel is smaller instead. Rotary positions can take the bias's place.
 """
 
 import dataclasses
@@ -12,19 +13,22 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from m5jax.errors import UserError, unknown_name
-from m5jax.models.decoding import DecodingCache, KeysAndValues
-from m5jax.models.encoder import DTYPES
+from m5jax.errors import UserError
+from m5jax.models.attention import Attention, attention_mask, same_segment
+from m5jax.models.decoding import DecodingCache, KeysAndValues, OfLayer, put_keys_and_values
+from m5jax.models.heads import token_logits
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, tanh_gelu
-from m5jax.models.relative_attention import RelativeAttention, RelativePositionBias
-from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
+from m5jax.models.relative_positions import RelativePositionBias
+from m5jax.models.rotary import Rotation, rotary_angles
+from m5jax.models.settings import ModelSettings
+from m5jax.models.stack import scan_layers, stack_layers
 from partitioning import constrain
 
 _POSITIVE = ("vocab_size", "width", "encoder_layers", "decoder_layers", "heads", "head_dim", "mlp_hidden")
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderDecoderConfig:
+class EncoderDecoderConfig(ModelSettings):
     """Shape and numerics of an encoder-decoder.
 
     Attributes:
@@ -35,8 +39,10 @@ class EncoderDecoderConfig:
       heads: attention heads.
       head_dim: size of a head; heads * head_dim need not be the width.
       mlp_hidden: hidden units of the gated MLP.
+      position_embedding: "relative" (T5) or "rotary".
       relative_buckets: of the relative position bias, a multiple of 2 from 4.
       relative_max_distance: tokens apart from where on all share a bucket, more than half of the buckets.
+      rotary_theta: base of the rotary frequencies.
       tied_logits: logits come from the embedding, with states scaled by width**-0.5 (T5); else from a matrix of their
         own (T5 1.1, mT5).
       dropout_rate: of the embeddings and of each attention and MLP output.
@@ -52,8 +58,10 @@ class EncoderDecoderConfig:
     heads: int
     head_dim: int
     mlp_hidden: int
+    position_embedding: str = "relative"
     relative_buckets: int = 32
     relative_max_distance: int = 128
+    rotary_theta: float = 10_000.0
     tied_logits: bool = False
     dropout_rate: float = 0.0
     norm_epsilon: float = 1e-6
@@ -61,9 +69,12 @@ class EncoderDecoderConfig:
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if getattr(self, name) < 1:
-                raise UserError(f"EncoderDecoderConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        self.check(_POSITIVE)
+        self.check_choice("position_embedding", ("relative", "rotary"))
+        if self.position_embedding == "rotary" and self.head_dim % 2:
+            raise UserError(
+                f"EncoderDecoderConfig.head_dim = {self.head_dim}; rotary positions need heads of an even size"
+            )
         if self.relative_buckets < 4 or self.relative_buckets % 2:
             raise UserError(
                 f"EncoderDecoderConfig.relative_buckets = {self.relative_buckets}; allowed: even numbers from 4"
@@ -73,19 +84,6 @@ class EncoderDecoderConfig:
                 f"EncoderDecoderConfig.relative_max_distance = {self.relative_max_distance}; "
                 f"more than half of relative_buckets = {self.relative_buckets} is needed"
             )
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(
-                f"EncoderDecoderConfig.dropout_rate = {self.dropout_rate}; allowed: 0 up to, not including, 1"
-            )
-        for name, allowed in (("dtype", DTYPES), ("remat", tuple(REMAT_POLICIES))):
-            if getattr(self, name) not in allowed:
-                raise unknown_name(f"EncoderDecoderConfig.{name}", getattr(self, name), allowed)
-
-    @property
-    def compute_dtype(self) -> jnp.dtype:
-        if self.dtype == "auto":
-            return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        return jnp.dtype(self.dtype)
 
     def make(self, rngs: nnx.Rngs) -> "EncoderDecoder":
         return EncoderDecoder(self, rngs)
@@ -113,10 +111,10 @@ class _Layer(nnx.Module):
         self.dropout_rate, self.crosses = config.dropout_rate, crosses
         width, epsilon, dtype = config.width, config.norm_epsilon, config.compute_dtype
         self.attention_norm = RmsNorm(width, epsilon)
-        self.attention = RelativeAttention(width, config.heads, config.head_dim, dtype, rngs)
+        self.attention = _attention(config, rngs)
         if crosses:
             self.cross_attention_norm = RmsNorm(width, epsilon)
-            self.cross_attention = RelativeAttention(width, config.heads, config.head_dim, dtype, rngs)
+            self.cross_attention = _attention(config, rngs)
         self.mlp_norm = RmsNorm(width, epsilon)
         self.mlp = GatedMlp(width, config.mlp_hidden, config.mlp_hidden**-0.5, dtype, rngs, tanh_gelu)
 
@@ -125,17 +123,19 @@ class _Layer(nnx.Module):
         x: Float[Array, "batch length embed"],
         key: Key[Array, ""] | None,
         mask: Bool[Array, "batch 1 length length"],
-        bias: Float[Array, "batch heads length length"],
+        bias: Float[Array, "batch heads length length"] | None,
+        rotation: Rotation | None,
         encoded: Float[Array, "batch keys embed"] | None,
         cross_mask: Bool[Array, "batch 1 length keys"] | None,
     ) -> Float[Array, "batch length embed"]:
         attention_key, cross_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         normed = self.attention_norm(x)
-        x = x + dropout(self.attention(normed, normed, mask, bias), self.dropout_rate, attention_key)
+        attended = self.attention(normed, normed, mask, bias=bias, rotation=rotation)
+        x = x + dropout(attended, self.dropout_rate, attention_key)
         if self.crosses:
             assert encoded is not None
             assert cross_mask is not None
-            crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_mask, None)
+            crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_mask)
             x = x + dropout(crossed, self.dropout_rate, cross_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
@@ -146,40 +146,50 @@ class _Layer(nnx.Module):
         index: Int[Array, ""],
         position: Int[Array, ""],
         mask: Bool[Array, "batch 1 1 keys"],
-        bias: Float[Array, "#batch heads 1 keys"],
+        bias: Float[Array, "#batch heads 1 keys"] | None,
+        rotation: Rotation | None,
         crossed: tuple[Array, Array],
         cross_mask: Bool[Array, "batch 1 1 inputs"],
     ) -> tuple[Array, KeysAndValues]:
         """Returns the state of one target a row, [batch, 1, embed], and the cache with its keys and values."""
         x, own = carry
         normed = self.attention_norm(x)
-        # Written into the cache of all layers in place, which a cache a layer as the scan's output is not.
-        new = self.attention.keys_and_values(normed)
-        start = (index, 0, position, 0, 0)
-        keys, values = (
-            jax.lax.dynamic_update_slice(kept, one[None], start) for kept, one in zip(own, new, strict=True)
-        )
-        key, value = (jax.lax.dynamic_index_in_dim(kept, index, keepdims=False) for kept in (keys, values))
-        x = x + self.attention.attend(normed, key, value, mask, bias)
-        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_mask, None)
-        return x + self.mlp(self.mlp_norm(x)), (keys, values)
+        new = self.attention.keys_and_values(normed, rotation)
+        own, (key, value) = put_keys_and_values(own, new, index, position)
+        x = x + self.attention.attend(normed, key, value, mask, bias=bias, rotation=rotation)
+        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_mask)
+        return x + self.mlp(self.mlp_norm(x)), own
+
+
+def _attention(config: EncoderDecoderConfig, rngs: nnx.Rngs) -> Attention:
+    return Attention(
+        config.width,
+        config.heads,
+        config.head_dim,
+        config.compute_dtype,
+        rngs,
+        query_stddev=(config.width * config.head_dim) ** -0.5,
+        output_stddev=(config.heads * config.head_dim) ** -0.5,
+        scale=1.0,
+    )
 
 
 class _Stack(nnx.Module):
-    """Equal layers, their relative position bias and the final norm; a decoder is causal and attends across."""
+    """Equal layers, their positions and the final norm; a decoder is causal and attends across."""
 
     def __init__(self, config: EncoderDecoderConfig, is_decoder: bool, rngs: nnx.Rngs):
         self.config = config
         self.count = config.decoder_layers if is_decoder else config.encoder_layers
         self.is_decoder = is_decoder
-        self.position_bias = RelativePositionBias(
-            config.heads,
-            config.relative_buckets,
-            config.relative_max_distance,
-            not is_decoder,
-            config.width**-0.5,
-            rngs,
-        )
+        if config.position_embedding == "relative":
+            self.position_bias = RelativePositionBias(
+                config.heads,
+                config.relative_buckets,
+                config.relative_max_distance,
+                not is_decoder,
+                config.width**-0.5,
+                rngs,
+            )
         self.layers = stack_layers(lambda layer_rngs: _Layer(config, is_decoder, layer_rngs), self.count, rngs)
         self.final_norm = RmsNorm(config.width, config.norm_epsilon)
 
@@ -198,15 +208,15 @@ class _Stack(nnx.Module):
             embedding_key, dropout_key = jax.random.split(dropout_key)
             x = dropout(x, config.dropout_rate, embedding_key)
             layer_keys = jax.random.split(dropout_key, self.count)
-        mask, cross_mask = same_segment(segment_ids, segment_ids), None
+        mask, cross_mask = attention_mask(segment_ids, positions), None
         if self.is_decoder:
             assert encoded_segment_ids is not None
-            mask &= (positions[:, :, None] >= positions[:, None, :])[:, None]
+            mask = attention_mask(segment_ids, positions, bidirectional=jnp.zeros_like(positions))
             cross_mask = same_segment(segment_ids, encoded_segment_ids)
-        bias = self.position_bias(positions, positions)
+        bias, rotation = self._bias(positions, positions), self._rotation(positions)
 
         def apply(layer: _Layer, carry: Array, key: Any) -> Array:
-            return layer(carry, key, mask, bias, encoded, cross_mask)
+            return layer(carry, key, mask, bias, rotation, encoded, cross_mask)
 
         return self.final_norm(scan_layers(self.layers, x, apply, layer_keys, config.remat))
 
@@ -214,13 +224,14 @@ class _Stack(nnx.Module):
         self, embedded: Float[Array, "batch 1 embed"], position: Int[Array, ""], cache: DecodingCache
     ) -> tuple[Float[Array, "batch 1 embed"], DecodingCache]:
         """Returns the decoder's state at one target a row, and the cache with it."""
-        keys = jnp.arange(cache.length)[None]
-        bias = self.position_bias(position[None, None], keys)
-        mask = jnp.broadcast_to(keys <= position, (len(embedded), cache.length))[:, None, None]
+        rows, length = len(embedded), cache.own[0].shape[2]
+        keys, here = jnp.arange(length)[None], position[None, None]
+        bias, rotation = self._bias(here, keys), self._rotation(here)
+        mask = jnp.broadcast_to(keys <= position, (rows, length))[:, None, None]
 
         def apply(layer: _Layer, carry: Any, per_layer: Any) -> Any:
             index, crossed = per_layer
-            return layer.step(carry, index, position, mask, bias, crossed, cache.input_mask[:, None, None])
+            return layer.step(carry, index, position, mask, bias, rotation, crossed, cache.input_mask[:, None, None])
 
         per_layer = (jnp.arange(self.count), cache.crossed)
         x, own = scan_layers(self.layers, (embedded, cache.own), apply, per_layer, "none")
@@ -229,19 +240,24 @@ class _Stack(nnx.Module):
     def crossed(self, encoded: Float[Array, "batch keys embed"]) -> KeysAndValues:
         """Returns the keys and values that each layer attends to across."""
 
-        def of_layer(_: None, state: Any) -> tuple[None, tuple[Array, Array]]:
+        def of_layer(_: None, state: Any) -> tuple[None, OfLayer]:
             layer: Any = nnx.merge(graphdef, state)
             return None, layer.cross_attention.keys_and_values(encoded)
 
         graphdef, state = nnx.split(self.layers)
         return jax.lax.scan(of_layer, None, state)[1]
 
+    def _bias(
+        self, query_positions: Int[Array, "batch length"], key_positions: Int[Array, "batch keys"]
+    ) -> Float[Array, "batch heads length keys"] | None:
+        if self.config.position_embedding != "relative":
+            return None
+        return self.position_bias(query_positions, key_positions)
 
-def same_segment(
-    segment_ids: Int[Array, "batch length"], other: Int[Array, "batch keys"]
-) -> Bool[Array, "batch 1 length keys"]:
-    """Returns which tokens belong to the same packed example."""
-    return (segment_ids[:, :, None] == other[:, None, :])[:, None]
+    def _rotation(self, positions: Int[Array, "batch length"]) -> Rotation | None:
+        if self.config.position_embedding != "rotary":
+            return None
+        return rotary_angles(positions, self.config.head_dim, self.config.rotary_theta)
 
 
 class EncoderDecoder(nnx.Module):
@@ -295,20 +311,19 @@ class EncoderDecoder(nnx.Module):
 
     def start(
         self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"], length: int
-    ) -> DecodingCache:
-        """Returns the cache for writing up to `length` targets of each row.
+    ) -> tuple[Int[Array, " batch"], DecodingCache]:
+        """Returns what stands before the first target of each row, 0, and the cache for writing up to `length` targets.
 
         Args:
           inputs: token ids, one example a row.
           segment_ids: 1 for tokens, 0 for padding after them.
           length: the most targets.
         """
-        config = self.config
+        config, rows = self.config, len(inputs)
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
         crossed = self.decoder.crossed(self.encode(inputs, segment_ids, positions))
-        shape = (config.decoder_layers, len(inputs), length, config.heads, config.head_dim)
-        empty = jnp.zeros(shape, config.compute_dtype)
-        return DecodingCache((empty, empty), crossed, segment_ids > 0)
+        empty = jnp.zeros((config.decoder_layers, rows, length, config.heads, config.head_dim), config.compute_dtype)
+        return jnp.zeros(rows, jnp.int32), DecodingCache((empty, empty), segment_ids > 0, crossed)
 
     def step(
         self, tokens: Int[Array, " batch"], position: Int[Array, ""], cache: DecodingCache
@@ -316,7 +331,7 @@ class EncoderDecoder(nnx.Module):
         """Returns the logits of the target at `position` of each row, given the one before it, and the cache with it.
 
         Args:
-          tokens: the target before `position`; 0 at the first.
+          tokens: the target before `position`; at the first, from `start`.
           position: the same in all rows.
           cache: from `start`, or of the position before.
         """
@@ -329,9 +344,7 @@ class EncoderDecoder(nnx.Module):
         kernel = self.embedding if config.tied_logits else self.output_embedding
         if config.tied_logits:
             hidden = hidden * jnp.asarray(config.width**-0.5, hidden.dtype)
-        flat = hidden.reshape(-1, config.width)  # one product of matrices, as in `linear`
-        logits = jnp.matmul(flat, kernel[...].astype(config.compute_dtype).T, preferred_element_type=jnp.float32)
-        return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
+        return token_logits(hidden, kernel[...], config.compute_dtype)
 
     def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
         return self.embedding[...].astype(self.config.compute_dtype)[tokens]

@@ -25,10 +25,16 @@ class MaskedLanguageModelHead(nnx.Module):
         transformed = self.norm(gelu(linear(hidden, self.dense[...], self.dtype)))
         # Without this pin XLA computes wrong gradients of the dense layer and the norm on a 2 x 2 x 2 mesh.
         transformed = constrain(transformed, "batch", None, "embed")
-        flat = transformed.reshape(-1, transformed.shape[-1])  # as in `linear`
-        logits = jnp.matmul(flat, embedding.astype(self.dtype).T, preferred_element_type=jnp.float32)
-        logits = logits.reshape(*hidden.shape[:2], -1)
-        return constrain(logits, "batch", None, "vocab")
+        return token_logits(transformed, embedding, self.dtype)
+
+
+def token_logits(
+    hidden: Float[Array, "batch length embed"], embedding: Float[Array, "vocab embed"], dtype: jnp.dtype
+) -> Float[Array, "batch length vocab"]:
+    """Returns float32 logits: products of states with the vocabulary's rows."""
+    flat = hidden.reshape(-1, hidden.shape[-1])  # as in `linear`
+    logits = jnp.matmul(flat, embedding.astype(dtype).T, preferred_element_type=jnp.float32)
+    return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 
 
 def pool(

@@ -64,13 +64,13 @@ def _normalize(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
 
 
 class RmsNorm(nnx.Module):
-    """Root-mean-square norm with a scale and no bias (arXiv 1910.07467), computed in float32."""
+    """Root-mean-square norm of the last axis, with a scale and no bias (arXiv 1910.07467), computed in float32."""
 
-    def __init__(self, width: int, epsilon: float):
+    def __init__(self, width: int, epsilon: float, axis: str = "embed"):
         self.epsilon = epsilon
-        self.scale = nnx.Param(jnp.ones((width,), jnp.float32), logical_axes=("embed",))
+        self.scale = nnx.Param(jnp.ones((width,), jnp.float32), logical_axes=(axis,))
 
-    def __call__(self, x: Float[Array, "*batch embed"]) -> Float[Array, "*batch embed"]:
+    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         return _root_mean_square_normalize(x, self.scale[...], self.epsilon)
 
 
@@ -92,13 +92,21 @@ def tanh_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.gelu(x.astype(jnp.float32), approximate=True).astype(x.dtype)
 
 
+def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns `x sigmoid(x)` (arXiv 1606.08415, section 2), computed in float32."""
+    return jax.nn.silu(x.astype(jnp.float32)).astype(x.dtype)
+
+
 @functools.partial(_cheap_to_recompute, static_argnums=2)
 def _gated(up: jax.Array, gate: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
     return activation(up) * gate
 
 
 class GatedMlp(nnx.Module):
-    """`(activation(x up) * (x gate)) down` (GeGLU, arXiv 2002.05202), without biases; the exact GELU by default."""
+    """`(activation(x up) * (x gate)) down` (arXiv 2002.05202), without biases.
+
+    With the exact GELU, unless said, it is GeGLU; with SiLU, SwiGLU.
+    """
 
     def __init__(
         self,

@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from m5jax.objectives.chunked_logits import map_logits
 from m5jax.objectives.objective import Batch, Sums
 from m5jax.objectives.token_objective import TokenObjective
 
@@ -18,13 +20,14 @@ class LanguageModel(TokenObjective):
     """
 
     def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
-        logits = predicted_logits(module, batch, dropout_key)
-        return self.sums(self.token_losses(logits, batch["targets"]), batch)
+        hidden = predicted_states(module, batch, dropout_key)
+        losses = map_logits(module, hidden, self.token_losses, batch["targets"], self.chunk_length)
+        return self.sums(losses, batch)
 
 
-def predicted_logits(
+def predicted_states(
     module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
-) -> Float[Array, "batch budget vocab"]:
-    """Returns float32 logits at the predicted positions of a batch."""
+) -> Float[Array, "batch budget embed"]:
+    """Returns a model's states at the predicted positions of a batch; logits are made of these only."""
     hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key, batch.get("bidirectional"))
-    return module.token_logits(hidden, batch["predicted_positions"])
+    return jnp.take_along_axis(hidden, batch["predicted_positions"][..., None], axis=1)

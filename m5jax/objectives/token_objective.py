@@ -28,6 +28,8 @@ class TokenObjective:
     Attributes:
       z_loss: weight of `log(sum(exp(logits)))**2`, which keeps logits from drifting (PaLM, arXiv 2204.02311,
         section 5).
+      chunk_length: predicted positions of a row whose logits are held together, and made again in the backward pass;
+        0: all.
       task_weights: of the loss of a task or mixture's predictions, by name; 1 where none is given. Metrics are of
         unweighted predictions.
       tasks: names for the numbers in the batch's `task_ids`, whose loss and accuracy are metrics of their own; set by
@@ -36,6 +38,7 @@ class TokenObjective:
     """
 
     z_loss: float = 0.0
+    chunk_length: int = 0
     task_weights: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     tasks: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
@@ -44,6 +47,8 @@ class TokenObjective:
         name = type(self).__name__
         if self.z_loss < 0:
             raise UserError(f"{name}.z_loss = {self.z_loss}; allowed: 0 and above")
+        if self.chunk_length < 0:
+            raise UserError(f"{name}.chunk_length = {self.chunk_length}; allowed: 0 and above")
         for task, weight in self.task_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise UserError(f"{name}.task_weights: {task} has {weight}; allowed: 0 and above")

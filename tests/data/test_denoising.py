@@ -14,6 +14,7 @@ from m5jax.data.denoising import (
     PrefixSplit,
     SpanCorruption,
     SpanDropping,
+    WholeText,
     corrupted_spans,
     denoise_text,
 )
@@ -21,7 +22,7 @@ from m5jax.data.vocabulary import MODE_IDS, SENTINEL_IDS
 from m5jax.errors import UserError
 
 LEAST_PROBABILITY = 1e-3
-DENOISERS = (*UL2.denoisers, *ALEXATM.denoisers, SpanCorruption(), PrefixSplit())
+DENOISERS = (*UL2.denoisers, *ALEXATM.denoisers, SpanCorruption(), PrefixSplit(), WholeText())
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -65,6 +66,8 @@ def test_the_text_can_be_told_from_inputs_and_targets(length: int, denoiser: Den
     elif isinstance(denoiser, PrefixSplit):
         assert [*inputs, *targets] == text.tolist()
         assert len(inputs) * len(targets) > 0
+    elif isinstance(denoiser, WholeText):
+        assert [*inputs, None, *targets] == [None, *text.tolist()]
     else:
         assert targets.tolist() == text.tolist()
         assert 0 < len(inputs) < length

@@ -44,7 +44,7 @@ def naive_scores(model: FunctionalModel, parameters: Parameters, records: list[R
     @jax.jit
     def logits_of(*rows: jax.Array) -> jax.Array:
         module = model.bind(parameters)
-        return module.token_logits(module(*rows[:3], None, rows[3]), rows[2])  # at every position
+        return module.logits(module(*rows[:3], None, rows[3]))
 
     scores = []
     for record in records:

@@ -55,7 +55,7 @@ def alone(
         batch = jax.tree.map(jnp.asarray, rows)
         module = model.bind(parameters)
         hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], None, batch.get("bidirectional"))
-        logits = np.asarray(module.token_logits(hidden, batch["predicted_positions"]))[0]
+        logits = np.asarray(module.logits(hidden))[0][rows["predicted_positions"][0]]
         used = rows["loss_weights"][0] > 0
         found.append((logits[used], rows["targets"][0][used]))
     return found

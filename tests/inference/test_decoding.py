@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from m5jax.errors import UserError
 from m5jax.inference.decoding import Sampling, Trie, write
-from tests.models.tiny import VOCAB, encoder_decoder, row_of, segments_of
+from m5jax.models import DecoderConfig
+from tests.models.tiny import VOCAB, decoder, encoder_decoder, row_of, segments_of
 
 MODEL, PARAMETERS = encoder_decoder()
+MODELS = {
+    "encoder-decoder": (MODEL, PARAMETERS),
+    "rotary": encoder_decoder(position_embedding="rotary"),
+    "decoder": decoder(),
+    "prefix": decoder(bidirectional_prefix=True, query_key_norm=True, tied_logits=True),
+}
 LENGTH, EOS = 12, 1
 EVERYTHING = jnp.ones(VOCAB, bool)
 GREEDY = Sampling()
@@ -22,23 +29,45 @@ def batch(lengths, width=10):
     return tuple(jnp.concatenate(side) for side in zip(*rows, strict=True))
 
 
-def written(inputs, segment_ids, sampling=GREEDY, trie=None, allowed=EVERYTHING, seed=0):
-    module = MODEL.bind(PARAMETERS)
+def written(inputs, segment_ids, sampling=GREEDY, trie=None, allowed=EVERYTHING, seed=0, name="encoder-decoder"):
+    model, parameters = MODELS[name]
+    module = model.bind(parameters)
     key = jax.random.key(seed)
     return np.asarray(write(module, inputs, segment_ids, LENGTH, EOS, allowed, key, sampling, trie))
 
 
-def anew(inputs, segment_ids, banned=()):
+def next_logits(name):
+    """Returns a function to the logits after a row's inputs and what was written so far, made without a cache."""
+    model, parameters = MODELS[name]
+
+    def of_encoder_decoder(own, count, line, position):
+        module, read = model.bind(parameters), jnp.pad(line, [(1, 0)])[None, :-1]
+        places = jnp.arange(read.shape[1])[None]
+        inputs = own, (jnp.arange(own.shape[1]) < count).astype(jnp.int32)[None], jnp.arange(own.shape[1])[None]
+        states = module(*inputs, read, jnp.ones_like(read), places)
+        return module.logits(states)[0, position]
+
+    def of_decoder(own, count, line, position):
+        module, width = model.bind(parameters), own.shape[1] + LENGTH
+        places = jnp.arange(width)
+        # Targets right after the inputs, without the padding between.
+        line = jnp.where(
+            places < count, jnp.pad(own[0], [(0, LENGTH)]), jnp.roll(jnp.pad(line, [(0, own.shape[1])]), count)
+        )
+        row = line[None], jnp.ones((1, width), jnp.int32), places[None]
+        states = module(*row, None, (places < count).astype(jnp.int32)[None])
+        return module.logits(states)[0, count + position - 1]
+
+    return jax.jit(of_decoder if isinstance(model.config, DecoderConfig) else of_encoder_decoder)
+
+
+def anew(inputs, segment_ids, banned=(), name="encoder-decoder"):
     """Greedy decoding without a cache, a row at a time."""
-    module = MODEL.bind(PARAMETERS)
+    logits_of = next_logits(name)
     lines = np.zeros((len(inputs), LENGTH), np.int32)
     for row in range(len(inputs)):
-        own = inputs[row : row + 1, : int(segment_ids[row].sum())]
         for position in range(LENGTH):
-            read = jnp.asarray([[0, *lines[row, :position]]])
-            ones, places = jnp.ones_like(read), jnp.arange(position + 1)[None]
-            states = module(own, jnp.ones_like(own), jnp.arange(own.shape[1])[None], read, ones, places)
-            logits = np.array(module.logits(states)[0, -1])
+            logits = np.array(logits_of(inputs[row : row + 1], segment_ids[row].sum(), lines[row], position))
             logits[list(banned)] = -np.inf
             lines[row, position] = logits.argmax()
             if lines[row, position] == EOS:
@@ -46,19 +75,22 @@ def anew(inputs, segment_ids, banned=()):
     return lines
 
 
-def test_greedy_decoding_with_a_cache_equals_computing_everything_anew():
+@pytest.mark.parametrize("name", MODELS)
+def test_greedy_decoding_with_a_cache_equals_computing_everything_anew(name):
     inputs, segment_ids = batch((9, 4, 7, 1))
-    np.testing.assert_array_equal(written(inputs, segment_ids), anew(inputs, segment_ids))
+    np.testing.assert_array_equal(written(inputs, segment_ids, name=name), anew(inputs, segment_ids, name=name))
     allowed = EVERYTHING.at[jnp.arange(5, 30)].set(False)
-    expected = anew(inputs, segment_ids, banned=range(5, 30))
-    np.testing.assert_array_equal(written(inputs, segment_ids, allowed=allowed), expected)
+    expected = anew(inputs, segment_ids, banned=range(5, 30), name=name)
+    np.testing.assert_array_equal(written(inputs, segment_ids, allowed=allowed, name=name), expected)
 
 
-def test_a_row_is_written_as_it_is_alone_and_padding_writes_nothing():
+@pytest.mark.parametrize("name", MODELS)
+def test_a_row_is_written_as_it_is_alone_and_padding_writes_nothing(name):
     inputs, segment_ids = batch((9, 4, 7))
-    together = written(jnp.pad(inputs, [(0, 2), (0, 3)]), jnp.pad(segment_ids, [(0, 2), (0, 3)]))
+    together = written(jnp.pad(inputs, [(0, 2), (0, 3)]), jnp.pad(segment_ids, [(0, 2), (0, 3)]), name=name)
     for row in range(3):
-        np.testing.assert_array_equal(together[row], written(inputs[row : row + 1], segment_ids[row : row + 1])[0])
+        alone = written(inputs[row : row + 1], segment_ids[row : row + 1], name=name)[0]
+        np.testing.assert_array_equal(together[row], alone)
     assert not together[3:].any()
 
 

@@ -6,12 +6,13 @@ import jax
 import pytest
 
 from m5jax.errors import UserError
+from m5jax.inference.beam_search import Beams
 from m5jax.inference.decoding import Sampling
 from m5jax.inference.generate_lines import generate_lines, read_lines
 from m5jax.inference.generator import Generator
 from m5jax.models import FunctionalModel
 from partitioning import MeshConfig, make_mesh
-from tests.models.tiny import encoder_decoder
+from tests.models.tiny import decoder, encoder_decoder
 
 TEXTS = ["red lamp", "blue cotton chair in the garden of steel", "kettle", ""]
 LABELS = ["red lamp", "red chair", "kitchen"]
@@ -50,6 +51,22 @@ def test_answers_are_held_to_the_labels(make):
     sampled = make(12, Sampling(1.0), LABELS)
     assert set(sampled.generate(TEXTS, 8)) <= set(LABELS)
     assert sampled.generate(TEXTS, 8, seed=3) == sampled.generate(TEXTS, 8, seed=3)
+
+
+def test_beams_find_the_likeliest_label(make):
+    answers = make(12, Beams(4, 0.0), LABELS).generate(TEXTS, 8)
+    assert set(answers) <= set(LABELS)
+    assert answers == make(12, Beams(8, 0.0), LABELS).generate(TEXTS, 8)
+
+
+def test_a_decoder_goes_on_with_texts_and_long_ones_lose_their_start(vocabulary):
+    model = FunctionalModel.from_config(decoder(vocab_size=512)[0].config)
+    parameters, mesh = model.init(jax.random.key(0)), make_mesh(MeshConfig())
+    generator = Generator(model, parameters, vocabulary, mesh, 16, 6, continues=True)
+    long = " ".join(["kettle"] * 40)
+    assert generator.generate([f"blue {long}"], 8) == generator.generate([f"red {long}"], 8)
+    assert generator.texts_cut == 2
+    assert Generator(model, parameters, vocabulary, mesh, 16, 6).generate(TEXTS, 8) != generator.generate(TEXTS, 8)
 
 
 def test_lines_are_written_whole_or_not_at_all(make, tmp_path, capsys):

@@ -85,15 +85,15 @@ def test_padding_has_no_influence():
     np.testing.assert_allclose(shorter[0], expected[0, :11], atol=1e-5)
 
 
-def test_logits_at_predicted_positions_are_the_full_logits_gathered():
+def test_logits_of_some_states_are_those_of_all():
     model, parameters = encoder()
     hidden = hidden_states()(*row_of(segments_of([8, 6]), LENGTH))
-    masked = jnp.array([[0, 3, 9, 13, 0]])
-    logits_at = jax.jit(lambda positions: model.bind(parameters).token_logits(hidden, positions))
-    everywhere, logits = logits_at(jnp.arange(LENGTH)[None]), logits_at(masked)
+    masked = jnp.array([0, 3, 9, 13, 0])
+    logits_of = jax.jit(lambda states: model.bind(parameters).logits(states))
+    everywhere, logits = logits_of(hidden), logits_of(hidden[:, masked])
     assert logits.dtype == jnp.float32
     assert logits.shape == (1, 5, VOCAB)
-    np.testing.assert_allclose(logits[0], everywhere[0, masked[0]], atol=1e-5)
+    np.testing.assert_allclose(logits[0], everywhere[0, masked], atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -153,7 +153,7 @@ def test_freshly_drawn_states_keep_their_scale_in_depth():
     @jax.jit
     def logits(parameters, inputs):
         module = model.bind(parameters)
-        return module.token_logits(module(inputs, jnp.ones_like(inputs), everywhere), everywhere)
+        return module.logits(module(inputs, jnp.ones_like(inputs), everywhere))
 
     inputs = jax.random.randint(jax.random.key(1), (8, 64), 4, 512)
     # So that the first loss is near log(vocabulary).
@@ -170,7 +170,8 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
 
     def loss(parameters, inputs, masked):
         module = model.bind(parameters)
-        return jnp.sum(module.token_logits(module(inputs, inputs, inputs), masked))
+        states = jnp.take_along_axis(module(inputs, inputs, inputs), masked[..., None], axis=1)
+        return jnp.sum(module.logits(states))
 
     lowered = jax.jit(jax.value_and_grad(loss)).lower(model.abstract_parameters, tokens, masked)
     stated = config.flops_per_token(256, 44 / 256) * 4 * 256

@@ -9,7 +9,7 @@ from flax import nnx
 
 from m5jax.errors import UserError
 from m5jax.models import EncoderDecoderConfig, FunctionalModel
-from m5jax.models.relative_attention import RelativePositionBias
+from m5jax.models.relative_positions import RelativePositionBias
 from tests.models.tiny import encoder_decoder, row_of, segments_of
 
 LENGTH, TARGET_LENGTH = 24, 20
@@ -125,7 +125,7 @@ def test_cached_steps_give_the_logits_of_the_whole():
     everywhere = jnp.broadcast_to(jnp.arange(target_length), targets.shape)
     module = MODEL.bind(PARAMETERS)
     whole = module.logits(module(inputs, segment_ids, positions, read, jnp.ones_like(targets), everywhere))
-    cache = module.start(inputs, segment_ids, target_length)
+    _, cache = module.start(inputs, segment_ids, target_length)
     for position in range(target_length):
         logits, cache = module.step(read[:, position], jnp.array(position), cache)
         np.testing.assert_allclose(logits, whole[:, position], atol=2e-5)

@@ -62,8 +62,7 @@ def test_hidden_states_logits_and_embeddings_equal_hugging_face(pair, rows):
     output = reference_output(reference, rows)
     expected = output.hidden_states[-1].numpy()
     hidden = module(*rows)
-    everywhere = jnp.tile(jnp.arange(LENGTH), (len(LENGTHS), 1))
-    logits = np.asarray(module.token_logits(hidden, everywhere))
+    logits = np.asarray(module.logits(hidden))
     embeddings = module.embed(inputs, segment_ids)
     for index, length in enumerate(LENGTHS):
         np.testing.assert_allclose(hidden[index, :length], expected[index, :length], atol=1e-4)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from m5jax.inference.beam_search import Beams, search
 from m5jax.inference.decoding import Sampling, write
 from m5jax.objectives import SequenceToSequence
 from tests.models.t5 import from_t5, to_t5
@@ -93,6 +94,31 @@ def test_greedy_outputs_equal_hugging_face(kind, tied):
         max_new_tokens=20,
         do_sample=False,
         num_beams=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        suppress_tokens=[0],
+    )[:, 1:].numpy()
+    np.testing.assert_array_equal(np.asarray(found)[:, : expected.shape[1]], expected)
+    assert not np.asarray(found)[:, expected.shape[1] :].any()
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("T5", False), ("T5", True), ("MT5", False)])
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_beams_equal_hugging_face(kind, tied, penalty):
+    model, parameters = encoder_decoder(tied_logits=tied)
+    reference = reference_of(kind, model.config)
+    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    inputs, segment_ids, _ = rows_of(INPUTS, 0)
+    allowed = jnp.arange(VOCAB) > 0
+    found = search(model.bind(parameters), inputs, segment_ids, 20, 1, allowed, Beams(3, penalty))
+    expected = reference.generate(
+        input_ids=torch.tensor(np.array(inputs), dtype=torch.long),
+        attention_mask=torch.tensor(np.array(segment_ids), dtype=torch.long),
+        max_new_tokens=20,
+        do_sample=False,
+        num_beams=3,
+        length_penalty=penalty,
+        early_stopping="never",
         eos_token_id=1,
         pad_token_id=0,
         suppress_tokens=[0],

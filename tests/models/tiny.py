@@ -1,4 +1,4 @@
-"""Encoders, encoder-decoders, token ids and packed rows small enough for a test."""
+"""Encoders, encoder-decoders, decoders, token ids and packed rows small enough for a test."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
+from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
 
 VOCAB = 40
 
@@ -23,6 +23,13 @@ def encoder_decoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
     settings = {"vocab_size": VOCAB, "width": 16, "encoder_layers": 3, "decoder_layers": 2, "heads": 2, "head_dim": 6}
     settings |= {"mlp_hidden": 24, "relative_buckets": 8, "relative_max_distance": 12}
     return _drawn(EncoderDecoderConfig(**(settings | changes)))
+
+
+def decoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
+    """Returns a float32 decoder and its parameters, norm scales away from one."""
+    settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 6}
+    settings |= {"mlp_hidden": 24, "max_length": 64}
+    return _drawn(DecoderConfig(**(settings | changes)))
 
 
 def _drawn(config: Any) -> tuple[FunctionalModel, Parameters]:

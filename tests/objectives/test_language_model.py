@@ -11,16 +11,16 @@ from m5jax.objectives import LanguageModel
 
 
 class FixedLogits:
-    """Stands for a model: hands out given logits."""
+    """Stands for a model: its states are given logits."""
 
     def __init__(self, logits):
-        self.logits = jnp.asarray(logits)
+        self.states = jnp.asarray(logits)
 
     def __call__(self, inputs, segment_ids, positions, dropout_key, bidirectional):
-        return jnp.zeros((*inputs.shape, 1))
+        return self.states
 
-    def token_logits(self, hidden, predicted_positions):
-        return self.logits
+    def logits(self, hidden):
+        return hidden
 
 
 def batch_of(targets, weights):
@@ -29,7 +29,7 @@ def batch_of(targets, weights):
         "inputs": rows,
         "segment_ids": rows,
         "positions": rows,
-        "predicted_positions": jnp.zeros_like(targets),
+        "predicted_positions": jnp.broadcast_to(jnp.arange(targets.shape[1]), targets.shape),
         "targets": jnp.asarray(targets),
         "loss_weights": jnp.asarray(weights),
     }
@@ -83,6 +83,23 @@ def test_gradient_is_probability_minus_target():
     batch = batch_of(targets, np.ones((2, 3), np.float32))
     gradient = jax.grad(lambda x: LanguageModel()(FixedLogits(x), batch, None)[0].total)(jnp.asarray(logits))
     np.testing.assert_allclose(gradient, np.exp(log_softmax(logits, axis=-1)) - np.eye(7)[targets], atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_length", [1, 2, 5])
+def test_logits_in_chunks_give_the_same_loss_and_gradients(chunk_length):
+    random = np.random.default_rng(0)
+    logits, targets = random.normal(size=(2, 5, 7)).astype(np.float32), random.integers(0, 7, (2, 5), dtype=np.int32)
+    batch = batch_of(targets, random.integers(0, 3, (2, 5)).astype(np.float32))
+
+    def loss(logits, chunk_length):
+        sums, metrics = LanguageModel(z_loss=0.1, chunk_length=chunk_length)(FixedLogits(logits), batch, None)
+        return sums.total, metrics
+
+    (whole, metrics), expected = jax.value_and_grad(loss, has_aux=True)(jnp.asarray(logits), 0)
+    (chunked, others), gradient = jax.value_and_grad(loss, has_aux=True)(jnp.asarray(logits), chunk_length)
+    np.testing.assert_allclose(chunked, whole, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), others, metrics)
 
 
 def test_large_logits_do_not_overflow():

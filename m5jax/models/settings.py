@@ -1,0 +1,44 @@
+"""What the configs of all models share."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from m5jax.errors import UserError, unknown_name
+from m5jax.models.stack import REMAT_POLICIES
+
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+class ModelSettings:
+    """Base of a model's config dataclass, which has at least these fields."""
+
+    dropout_rate: float
+    dtype: str
+    remat: str
+
+    def check(self, positive: Sequence[str]) -> None:
+        """Raises UserError where one of the `positive` fields is not, or a common one is not allowed."""
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise UserError(f"{self._named(name)} = {getattr(self, name)}; a positive integer is needed")
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise UserError(f"{self._named('dropout_rate')} = {self.dropout_rate}; allowed: 0 up to, not including, 1")
+        self.check_choice("dtype", DTYPES)
+        self.check_choice("remat", tuple(REMAT_POLICIES))
+
+    def check_choice(self, name: str, allowed: Sequence[str]) -> None:
+        """Raises UserError where a field is none of the names that are allowed."""
+        if getattr(self, name) not in allowed:
+            raise unknown_name(self._named(name), getattr(self, name), allowed)
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """Of the products."""
+        if self.dtype == "auto":
+            return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        return jnp.dtype(self.dtype)
+
+    def _named(self, field: str) -> str:
+        return f"{type(self).__name__}.{field}"
