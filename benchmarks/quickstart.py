@@ -7,29 +7,21 @@ prints a table and writes benchmarks/results/quickstart.json.
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
+from benchmarks.train_run import REPOSITORY, train_run
 from m5jax.evaluation.tables import format_table
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 QUICKSTART = "gin_configs/experiments/quickstart.gin"
 
 
-def train(run_dir: Path, seed: int) -> dict[str, object]:
+def train(seed: int) -> dict[str, object]:
     """Returns seconds and the final figures per language of one run."""
-    flags = [f"--gin.RUN_DIR='{run_dir}'", f"--gin.TrainerConfig.seed={seed}", f"--gin.DataConfig.seed={seed}"]
-    command = [sys.executable, "-m", "m5jax.cli.main", "train", f"--gin_file={QUICKSTART}", *flags]
-    started = time.perf_counter()
-    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    summary, seconds = train_run(QUICKSTART, {"TrainerConfig.seed": seed, "DataConfig.seed": seed})
     kept = {key: summary[key] for key in ("languages", "tokens_per_second", "steps")}
     return {"seed": seed, "seconds": seconds, **kept}
 
@@ -38,8 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="runs, with seeds 0, 1, ... (default: %(default)s)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        runs = [train(Path(directory) / str(seed), seed) for seed in range(arguments.seeds)]
+    runs = [train(seed) for seed in range(arguments.seeds)]
     result = REPOSITORY / "benchmarks" / "results" / "quickstart.json"
     result.write_text(json.dumps({"environment": environment(), "runs": runs}, indent=2) + "\n", encoding="utf-8")
     rows = [

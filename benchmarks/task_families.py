@@ -12,10 +12,7 @@ The figures say that a task trains, not how good a model can get at it.
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
 from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
+from benchmarks.train_run import REPOSITORY, train_run
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.row_shape import targets_are_aligned
 from m5jax.evaluation.tables import format_table
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 RESULT = REPOSITORY / "benchmarks" / "results" / "task_families.json"
 QUICKSTART = "gin_configs/experiments/quickstart.gin"
 LENGTH, TARGETS_LENGTH = 128, 48
@@ -39,28 +36,21 @@ def train(mixture: str, steps: int, peak: float, seed: int, vocabulary: str, row
     """Returns the figures of one run: of each task, what it does and what the most frequent answer would."""
     aligned = all(map(targets_are_aligned, find_tasks(mixture)))
     length = LENGTH if aligned else LENGTH + TARGETS_LENGTH
-    with tempfile.TemporaryDirectory() as directory:
-        flags = {
-            "RUN_DIR": repr(f"{directory}/run"),
-            "MIXTURE": repr(mixture),
-            "VOCABULARY": repr(vocabulary),
-            "TRAIN_STEPS": steps,
-            "Cosine.peak": peak,
-            "LENGTH": length,
-            "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
-            "DataConfig.seed": seed,
-            "DataConfig.evaluation_examples": 1000,
-            "TrainerConfig.seed": seed,
-            "TrainerConfig.evaluate_every": 0,
-            "TrainerConfig.checkpoint_every": 0,
-            "EncoderConfig.vocab_size": rows,
-        }
-        command = [sys.executable, "-m", "m5jax.cli.main", "train", f"--gin_file={QUICKSTART}"]
-        command += [f"--gin.{name}={value}" for name, value in flags.items()]
-        started = time.perf_counter()
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds = time.perf_counter() - started
-        summary = json.loads((Path(directory) / "run" / "summary.json").read_text(encoding="utf-8"))
+    bindings = {
+        "MIXTURE": mixture,
+        "VOCABULARY": vocabulary,
+        "TRAIN_STEPS": steps,
+        "Cosine.peak": peak,
+        "LENGTH": length,
+        "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
+        "DataConfig.seed": seed,
+        "DataConfig.evaluation_examples": 1000,
+        "TrainerConfig.seed": seed,
+        "TrainerConfig.evaluate_every": 0,
+        "TrainerConfig.checkpoint_every": 0,
+        "EncoderConfig.vocab_size": rows,
+    }
+    summary, seconds = train_run(QUICKSTART, bindings)
     return {
         "mixture": mixture,
         "steps": steps,

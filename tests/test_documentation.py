@@ -69,7 +69,7 @@ def test_own_catalog_and_own_task(workshop):
     (workshop / "my_tasks.py").write_text(re.search(r"```python\n(.*?)```", catalog, re.DOTALL)[1], encoding="utf-8")
     vocabulary, train = commands(catalog)
     size = int(re.search(r"--size (\d+)", vocabulary)[1])
-    model = (REPOSITORY / "gin_configs" / "models" / "encoder_1m.gin").read_text(encoding="utf-8")
+    model = (REPOSITORY / "gin_configs" / "models" / "encoder_1200k.gin").read_text(encoding="utf-8")
     assert size <= int(re.search(r"vocab_size = (\d+)", model)[1])  # else the quickstart's model refuses it
     run(vocabulary.replace(f"--size {size}", "--size 430"), workshop)  # as much as these few records support
     assert "de" in run(train, workshop)

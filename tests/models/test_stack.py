@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from m5jax.models import FunctionalModel
 from m5jax.models.layers import GatedMlp
 from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
+from m5jax.objectives import LanguageModel, SequenceToSequence
+from tests.models.tiny import decoder_config, encoder_config, encoder_decoder_config
 
 LAYERS, WIDTH = 3, 6
 
@@ -44,6 +47,27 @@ def test_scan_equals_a_python_loop(stacked, x, remat):
         layer = nnx.merge(graphdef, jax.tree.map(lambda leaf, i=index: leaf[i], state))
         expected = apply(layer, expected, extras[index])
     np.testing.assert_allclose(scan_layers(stacked, x, apply, extras, remat), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [encoder_config, encoder_decoder_config, decoder_config])
+def test_a_program_is_as_large_with_96_layers_as_with_24(make):
+    def size(depth):
+        layers = ("encoder_layers", "decoder_layers") if make is encoder_decoder_config else ("layers",)
+        model, tokens = (
+            FunctionalModel.from_config(make(**dict.fromkeys(layers, depth))),
+            jax.ShapeDtypeStruct((2, 16), jnp.int32),
+        )
+        objective = SequenceToSequence() if make is encoder_decoder_config else LanguageModel()
+        names = ("segment_ids", "positions", "predicted_positions", "target_segment_ids", "target_positions")
+        batch = dict.fromkeys(("inputs", "targets", *names), tokens)
+        batch["loss_weights"] = jax.ShapeDtypeStruct((2, 16), jnp.float32)
+
+        def loss(parameters, batch):
+            return objective(model.bind(parameters), batch, None)[0].total
+
+        return len(jax.jit(jax.grad(loss)).lower(model.abstract_parameters, batch).as_text())
+
+    assert size(96) == pytest.approx(size(24), rel=0.02)
 
 
 @pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))

@@ -12,24 +12,36 @@ from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, Fun
 VOCAB = 40
 
 
+def encoder_config(**changes: Any) -> EncoderConfig:
+    settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 2, "mlp_hidden": 24, "max_length": 64}
+    return EncoderConfig(**(settings | changes))
+
+
+def encoder_decoder_config(**changes: Any) -> EncoderDecoderConfig:
+    settings = {"vocab_size": VOCAB, "width": 16, "encoder_layers": 3, "decoder_layers": 2, "heads": 2, "head_dim": 6}
+    settings |= {"mlp_hidden": 24, "relative_buckets": 8, "relative_max_distance": 12}
+    return EncoderDecoderConfig(**(settings | changes))
+
+
+def decoder_config(**changes: Any) -> DecoderConfig:
+    settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 6}
+    settings |= {"mlp_hidden": 24, "max_length": 64}
+    return DecoderConfig(**(settings | changes))
+
+
 def encoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
     """Returns a float32 encoder and its parameters, norm scales away from one."""
-    settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 2, "mlp_hidden": 24, "max_length": 64}
-    return _drawn(EncoderConfig(**(settings | changes)))
+    return _drawn(encoder_config(**changes))
 
 
 def encoder_decoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
     """Returns a float32 encoder-decoder and its parameters, norm scales away from one."""
-    settings = {"vocab_size": VOCAB, "width": 16, "encoder_layers": 3, "decoder_layers": 2, "heads": 2, "head_dim": 6}
-    settings |= {"mlp_hidden": 24, "relative_buckets": 8, "relative_max_distance": 12}
-    return _drawn(EncoderDecoderConfig(**(settings | changes)))
+    return _drawn(encoder_decoder_config(**changes))
 
 
 def decoder(**changes: Any) -> tuple[FunctionalModel, Parameters]:
     """Returns a float32 decoder and its parameters, norm scales away from one."""
-    settings = {"vocab_size": VOCAB, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 6}
-    settings |= {"mlp_hidden": 24, "max_length": 64}
-    return _drawn(DecoderConfig(**(settings | changes)))
+    return _drawn(decoder_config(**changes))
 
 
 def _drawn(config: Any) -> tuple[FunctionalModel, Parameters]:
