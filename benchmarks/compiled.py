@@ -2,9 +2,9 @@
 
     python benchmarks/compiled.py
 
-Nothing is run. Memory is the temporary memory that XLA states for the gradients of an encoder-decoder's loss, of 8 x 512
-targets and a vocabulary of 262,144, with logits of so many positions of a row held together. Size is that of the lowered
-program, in bytes of text, of the gradients of a narrow model with few and with many layers.
+Nothing is run. Memory is the temporary memory that XLA states for the gradients of an encoder-decoder's loss, of 8 rows
+of 512 targets and a vocabulary of 262,144, with logits of so many positions of a row held together. Size is that of the
+lowered program, in bytes of text, of the gradients of a narrow model with few and with many layers.
 """
 
 import json

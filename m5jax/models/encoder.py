@@ -1,7 +1,8 @@
-"""The encoder: ModernBERT's arrangement with all layers global, so that weights export to it without loss.
+"""The encoder: ModernBERT's arrangement, so that weights export to it without loss.
 
 Token embedding, norm, then per layer `x + attention(norm(x))` and `x + mlp(norm(x))` (no norm before the first
-attention), a final norm; rotary positions; no biases (arXiv 2412.13663).
+attention), a final norm; rotary positions; no biases (arXiv 2412.13663). All layers see all tokens, or only some do and
+those between see near ones.
 """
 
 import dataclasses
@@ -35,6 +36,9 @@ class EncoderConfig(ModelSettings):
       max_length: longest sequence, in tokens.
       dropout_rate: of the embedding and of each attention and MLP output.
       rotary_theta: base of the rotary frequencies.
+      global_every: the first layer and then each so manieth sees all tokens, the others `local_window`; 1: all do.
+      local_window: tokens, half of them on each side.
+      local_rotary_theta: as `rotary_theta`, in layers that see near tokens.
       norm_epsilon: added to the variance in layer norms.
       pooling: how `embed` makes one vector of a sequence: "mean" or "first".
       dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
@@ -49,13 +53,18 @@ class EncoderConfig(ModelSettings):
     max_length: int = 512
     dropout_rate: float = 0.0
     rotary_theta: float = 10_000.0
+    global_every: int = 1
+    local_window: int = 128
+    local_rotary_theta: float = 10_000.0
     norm_epsilon: float = 1e-5
     pooling: str = "mean"
     dtype: str = "auto"
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        self.check(("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length"))
+        self.check(
+            ("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length", "global_every", "local_window")
+        )
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise UserError(
                 f"EncoderConfig.width = {self.width} does not split into {self.heads} heads of an even size, "
@@ -145,15 +154,25 @@ class Encoder(nnx.Module):
             embedding_key, dropout_key = jax.random.split(dropout_key)
             x = dropout(x, config.dropout_rate, embedding_key)
             layer_keys = jax.random.split(dropout_key, config.layers)
-        rotation = rotary_angles(positions, config.width // config.heads, config.rotary_theta)
+        head_dim = config.width // config.heads
+        rotation = rotary_angles(positions, head_dim, config.rotary_theta)
         mask = attention_mask(segment_ids, positions, bidirectional)
+        local = (rotary_angles(positions, head_dim, config.local_rotary_theta), mask & self._near(positions))
 
         def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
             index, key = extra
-            return layer(carry, index, key, rotation, mask)
+            if config.global_every == 1:
+                return layer(carry, index, key, rotation, mask)
+            sees_all = index % config.global_every == 0
+            of_layer = jax.tree.map(lambda *both: jnp.where(sees_all, *both), (rotation, mask), local)
+            return layer(carry, index, key, *of_layer)
 
         x = scan_layers(self.layers, x, apply, (jnp.arange(config.layers), layer_keys), config.remat)
         return self.final_norm(x)
+
+    def _near(self, positions: Int[Array, "batch length"]) -> Bool[Array, "batch 1 length length"]:
+        distance = jnp.abs(positions[:, :, None] - positions[:, None, :])
+        return (distance <= self.config.local_window // 2)[:, None]
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of token states; call it on those that are predicted only."""

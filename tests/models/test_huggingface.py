@@ -13,12 +13,16 @@ transformers = pytest.importorskip("transformers")
 LENGTHS, LENGTH = (12, 20, 5), 20
 
 
-@pytest.fixture(scope="module")
-def pair():
+ALTERNATING = {"global_every": 2, "local_window": 6, "local_rotary_theta": 50.0}
+
+
+@pytest.fixture(scope="module", params=[{}, ALTERNATING], ids=["global", "alternating"])
+def pair(request):
     """Returns (bound encoder, ModernBertForMaskedLM) with the same weights."""
-    model, parameters = encoder(rotary_theta=500.0, pooling="mean", max_length=LENGTH)
+    model, parameters = encoder(rotary_theta=500.0, pooling="mean", max_length=LENGTH, **request.param)
     config = model.config
-    rotary = {kind: {"rope_type": "default", "rope_theta": 500.0} for kind in ("full_attention", "sliding_attention")}
+    thetas = {"full_attention": config.rotary_theta, "sliding_attention": config.local_rotary_theta}
+    rotary = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
     settings = transformers.ModernBertConfig(
         vocab_size=VOCAB,
         hidden_size=config.width,
@@ -26,7 +30,8 @@ def pair():
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
         max_position_embeddings=LENGTH,
-        global_attn_every_n_layers=1,
+        global_attn_every_n_layers=config.global_every,
+        local_attention=config.local_window,
         rope_parameters=rotary,
         norm_eps=config.norm_epsilon,
         decoder_bias=False,
