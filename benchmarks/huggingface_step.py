@@ -1,17 +1,20 @@
-"""The training step that `train_step.py` is compared with: Hugging Face's ModernBERT on PyTorch, of the same shape."""
+"""The training step that `train_step.py` is compared with: Hugging Face's ModernBERT or T5 on PyTorch, as large."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 
-from m5jax.models import EncoderConfig
+from m5jax.models import EncoderConfig, EncoderDecoderConfig
 
 IGNORED = -100  # the label of a token that is not predicted
 
 
-def make_step(config: EncoderConfig, batch: dict[str, np.ndarray], threads: int, tuned: bool) -> Callable[[], float]:
+def make_step(
+    config: EncoderConfig | EncoderDecoderConfig, batch: dict[str, np.ndarray], threads: int, tuned: bool
+) -> Callable[[], float]:
     """Returns a function that takes one step and returns its loss.
 
     Same shape, batch, optimizer and clipping as m5jax's step; bfloat16 products on a GPU (autocast), else float32.
@@ -20,17 +23,18 @@ def make_step(config: EncoderConfig, batch: dict[str, np.ndarray], threads: int,
       config: the shape.
       batch: as m5jax's; unpacked rows without padding.
       threads: CPU threads.
-      tuned: False: as users run it. True: with `sparse_prediction` (logits at predicted tokens only) and fused AdamW.
+      tuned: False: as users run it. True: with fused AdamW, and ModernBERT with `sparse_prediction` (logits at
+        predicted tokens only).
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = transformers.ModernBertForMaskedLM._from_config(_config(config, tuned), attn_implementation="sdpa")
+    model, labels = _model(config, batch, tuned)
     model.to(device).train()
     fused = {"fused": True} if tuned else {}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01, **fused)
     inputs = torch.tensor(batch["inputs"], dtype=torch.long, device=device)
-    labels = torch.tensor(_labels(batch), device=device)
+    labels = torch.tensor(labels, dtype=torch.long, device=device)
     attention_mask = torch.ones_like(inputs)
 
     def step() -> float:
@@ -43,6 +47,33 @@ def make_step(config: EncoderConfig, batch: dict[str, np.ndarray], threads: int,
         return loss.item()
 
     return step
+
+
+def _model(
+    config: EncoderConfig | EncoderDecoderConfig, batch: dict[str, np.ndarray], tuned: bool
+) -> tuple[Any, np.ndarray]:
+    """Returns the reference and its labels."""
+    if isinstance(config, EncoderDecoderConfig):
+        return transformers.T5ForConditionalGeneration(_t5_config(config)), batch["targets"]
+    model = transformers.ModernBertForMaskedLM._from_config(_config(config, tuned), attn_implementation="sdpa")
+    return model, _labels(batch)
+
+
+def _t5_config(config: EncoderDecoderConfig) -> transformers.T5Config:
+    return transformers.T5Config(
+        vocab_size=config.vocab_size,
+        d_model=config.width,
+        d_kv=config.head_dim,
+        d_ff=config.mlp_hidden,
+        num_layers=config.encoder_layers,
+        num_decoder_layers=config.decoder_layers,
+        num_heads=config.heads,
+        dropout_rate=config.dropout_rate,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=config.tied_logits,
+        decoder_start_token_id=0,
+        use_cache=False,
+    )
 
 
 def _config(config: EncoderConfig, tuned: bool) -> transformers.ModernBertConfig:

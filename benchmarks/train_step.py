@@ -1,12 +1,13 @@
-"""Speed of the masked-LM train step alone and of the whole training loop, in tokens a second.
+"""Speed of the train step alone and of the whole training loop, of encoders and encoder-decoders, in tokens a second.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --huggingface        # beside PyTorch; needs pip install 'm5jax[huggingface]'
 
-Synthetic tokens, 15% predicted; AdamW with clipping; float32 on CPU, bfloat16 products on GPU and TPU. What is compared
-runs in turn in processes of their own, a few steps at a time, so that a change of the machine's load hits all alike; a
-ratio is the median over such pairs. The first step of a turn does not count: a virtual machine takes back memory that
-lies idle, and getting it again made single steps in turn 1.7 times as slow as the same steps on end.
+Synthetic tokens, of encoders 15% predicted, of encoder-decoders inputs and targets counted; AdamW with clipping; float32
+on CPU, bfloat16 products on GPU and TPU. What is compared runs in turn in processes of their own, a few steps at a time,
+so that a change of the machine's load hits all alike; a ratio is the median over such pairs. The first step of a turn does
+not count: a virtual machine takes back memory that lies idle, and getting it again made single steps in turn 1.7 times as
+slow as the same steps on end.
 
 A size's figures replace those it had in the JSON; the others stay.
 """
@@ -32,8 +33,8 @@ import numpy as np
 
 from benchmarks.environment import environment, usable_cores
 from m5jax.data.packing import prediction_budget
-from m5jax.models import EncoderConfig, FunctionalModel
-from m5jax.objectives import LanguageModel
+from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel
+from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.loop import Batches, TrainerConfig, Training, train
 from m5jax.training.optimizers import AdamW
 from m5jax.training.schedules import Cosine
@@ -48,36 +49,48 @@ STEPS_A_TURN = 3
 LOOP_ROUNDS = 3
 MIXTURE = "embedded_catalog_mlm"
 BASE = {"vocab_size": 32_000, "width": 768, "layers": 12, "heads": 12, "mlp_hidden": 1152}
+T5_SMALL = {"vocab_size": 32_128, "width": 512, "encoder_layers": 8, "decoder_layers": 8, "heads": 6, "head_dim": 64}
+T5_SMALL |= {"mlp_hidden": 1024}
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What is timed: an encoder and the rows of a batch."""
+    """What is timed: a model and the rows of a batch; `targets_length` is an encoder-decoder's."""
 
-    config: EncoderConfig
+    config: EncoderConfig | EncoderDecoderConfig
     batch_size: int
     length: int
+    targets_length: int = 0
 
     @property
     def tokens(self) -> int:
-        return self.batch_size * self.length
+        return self.batch_size * (self.length + self.targets_length)
 
     @property
     def flops_per_token(self) -> float:
-        return self.config.flops_per_token(self.length, prediction_budget(self.length, MASKING_RATE) / self.length)
+        predicted = self.targets_length or prediction_budget(self.length, MASKING_RATE)
+        return self.config.flops_per_token(self.length, predicted / self.length)
+
+    @property
+    def objective(self) -> LanguageModel | SequenceToSequence:
+        return SequenceToSequence() if self.targets_length else LanguageModel()
 
 
 SIZES = {
     "quickstart": Size(EncoderConfig(vocab_size=4096, width=128, layers=4, heads=4, mlp_hidden=256), 16, 256),
     "base-128": Size(EncoderConfig(**BASE), 8, 128),
     "base-512": Size(EncoderConfig(**BASE), 8, 512),
+    # T5 1.1 small (arXiv 2002.05202) on its batches of span corruption.
+    "t5-small": Size(EncoderDecoderConfig(**T5_SMALL), 8, 512, 114),
 }
 OPTIMIZER = AdamW(Cosine(peak=1e-4, warmup_steps=10, total_steps=100_000))
 
 
 def random_batch(size: Size, seed: int = 0) -> dict[str, np.ndarray]:
-    """Returns full rows of random tokens, of which exactly the masking rate is predicted."""
+    """Returns full rows of random tokens, of which exactly the masking rate is predicted, or with random targets."""
     random = np.random.default_rng(seed)
+    if size.targets_length:
+        return _random_pairs(size, random)
     rows, length = size.batch_size, size.length
     budget, predicted = prediction_budget(length, MASKING_RATE), round(length * MASKING_RATE)
     tokens = random.integers(FIRST_TEXT_ID, size.config.vocab_size, (rows, length), dtype=np.int32)
@@ -95,6 +108,17 @@ def random_batch(size: Size, seed: int = 0) -> dict[str, np.ndarray]:
         "targets": (np.take_along_axis(tokens, masked, axis=1) * weights).astype(np.int32),
         "loss_weights": weights,
     }
+
+
+def _random_pairs(size: Size, random: np.random.Generator) -> dict[str, np.ndarray]:
+    def side(length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shape = (size.batch_size, length)
+        tokens = random.integers(FIRST_TEXT_ID, size.config.vocab_size, shape, dtype=np.int32)
+        return tokens, np.ones(shape, np.int32), np.tile(np.arange(length, dtype=np.int32), (size.batch_size, 1))
+
+    batch = dict(zip(("inputs", "segment_ids", "positions"), side(size.length), strict=True))
+    batch |= zip(("targets", "target_segment_ids", "target_positions"), side(size.targets_length), strict=True)
+    return batch | {"loss_weights": batch["target_segment_ids"].astype(np.float32)}
 
 
 class Contender:
@@ -147,7 +171,7 @@ def make_step(size: Size) -> tuple[Callable[[], float], dict[str, Any]]:
     with jax.set_mesh(mesh):
         state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
         arrays = jax.device_put(batch, batch_sharding(mesh))
-        step = jit_train_step(make_train_step(model, LanguageModel(), transformation), shardings, mesh)
+        step = jit_train_step(make_train_step(model, size.objective, transformation), shardings, mesh)
         compiled = step.lower(state, arrays).compile()
     kept = [state]
 
@@ -231,7 +255,7 @@ def time_loop(size: Size, batches: Batches, intervals: int) -> float:
             Training(
                 run_dir=run_dir,
                 model=FunctionalModel.from_config(size.config),
-                objective=LanguageModel(),
+                objective=size.objective,
                 optimizer=OPTIMIZER,
                 mesh=make_mesh(MeshConfig()),
                 config=TrainerConfig(steps=LOG_EVERY * (intervals + 1), log_every=LOG_EVERY),
@@ -253,7 +277,8 @@ def measure(name: str, size: Size, arguments: argparse.Namespace) -> dict[str, A
     if arguments.huggingface:
         steps["Hugging Face"] = Contender(make_huggingface_step, size, False)
         steps["Hugging Face tuned"] = Contender(make_huggingface_step, size, True)
-    print(f"\n{name}: batch {size.batch_size} x {size.length}, {size.flops_per_token / 1e6:,.0f} MFLOP a token")
+    length = f"({size.length}, {size.targets_length})" if size.targets_length else str(size.length)
+    print(f"\n{name}: batch {size.batch_size} x {length}, {size.flops_per_token / 1e6:,.0f} MFLOP a token")
     seconds = time_in_turn(steps, arguments.steps)
     peak = own.facts["peak"]
     rows = [_row(step, size, values, values / seconds["m5jax step"], peak) for step, values in seconds.items()]
@@ -326,7 +351,7 @@ def parse_arguments() -> argparse.Namespace:
         default=3,
         help=f"of {LOG_EVERY} steps, {LOOP_ROUNDS} times; 0: no loop (%(default)s)",
     )
-    parser.add_argument("--huggingface", action="store_true", help="compare with ModernBERT on PyTorch")
+    parser.add_argument("--huggingface", action="store_true", help="compare with ModernBERT and T5 on PyTorch")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).with_name("results") / "train_step.json", help="JSON to write"
     )
