@@ -3,11 +3,11 @@
     python benchmarks/train_step.py
     python benchmarks/train_step.py --huggingface        # beside PyTorch; needs pip install 'm5jax[huggingface]'
 
-Synthetic tokens, of encoders 15% predicted, of encoder-decoders inputs and targets counted; AdamW with clipping; float32
-on CPU, bfloat16 products on GPU and TPU. What is compared runs in turn in processes of their own, a few steps at a time,
-so that a change of the machine's load hits all alike; a ratio is the median over such pairs. The first step of a turn does
-not count: a virtual machine takes back memory that lies idle, and getting it again made single steps in turn 1.7 times as
-slow as the same steps on end.
+Synthetic tokens, of encoders 15% predicted, of encoder-decoders inputs and targets counted; AdamW with clipping;
+float32 on CPU, bfloat16 products on GPU and TPU. What is compared runs in turn in processes of their own, a few steps
+at a time, so that a change of the machine's load hits all alike; a ratio is the median over such pairs. The first
+step of a turn does not count: a virtual machine takes back memory that lies idle, and getting it again made single
+steps in turn 1.7 times as slow as the same steps on end.
 
 A size's figures replace those it had in the JSON; the others stay.
 """
