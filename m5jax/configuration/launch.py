@@ -34,6 +34,7 @@ from m5jax.configuration.run_directory import (
     locked,
     write_config,
 )
+from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.embedding_format import embedding_format
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
@@ -104,6 +105,7 @@ def train_run(run: Run) -> str:
             summary = _end_summary(held_out, summary, train(training))
             write_summary(run.directory, summary)
         finally:
+            log_cut_texts()
             write_report(run.directory)
     return run_summary(summary)
 

@@ -6,6 +6,7 @@ from typing import Any
 from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import VOCABULARY, kept_labels
+from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.held_out_rows import read_held_out
 from m5jax.data.labels import mixture_labels
@@ -84,7 +85,9 @@ def materialize_run(run: Run, output: Path, rows: int | None = None, epochs: int
     at_once = min(rows or _ROWS_AT_ONCE, _ROWS_AT_ONCE)
     batches = live_batches(run, at_once, epochs=epochs)
     held_out = live_held_out(run).rows()
-    return write_rows(batches, rows, output, run_definition(run), held_out, held_out_definition(run))
+    written = write_rows(batches, rows, output, run_definition(run), held_out, held_out_definition(run))
+    log_cut_texts()
+    return written
 
 
 def live_held_out(run: Run) -> LiveHeldOut:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.corpus import Corpus
 from m5jax.data.corpus_source import CorpusDataSource, serialize_pairs, serialize_records
+from m5jax.data.cut_texts import cut_and_end
 from m5jax.data.denoising import ALEXATM, UL2, DenoiserMixture, PrefixSplit, SpanCorruption, WholeText
 from m5jax.data.masking_policy import BERT_MASKING, MaskingPolicy
 from m5jax.data.mixtures import add_mixture, check_free
@@ -140,7 +141,7 @@ def add_pair_task(
     make: MakePair,
     metrics: Sequence[Callable[..., dict[str, float]]] = (),
 ) -> None:
-    """Registers one text-to-text task over the records of a language; texts longer than their lengths are cut.
+    """Registers one text-to-text task over the records of a language; texts that are too long are cut, and counted.
 
     Args:
         name, corpus, language, metrics: as in `register`.
@@ -150,7 +151,7 @@ def add_pair_task(
         UserError: the name is taken.
     """
     serialize = functools.partial(serialize_pairs, corpus=corpus, make=make)
-    steps = [serialize, _TOKENIZE, seqio.CacheDatasetPlaceholder(), seqio.preprocessors.append_eos_after_trim]
+    steps = [serialize, _TOKENIZE, seqio.CacheDatasetPlaceholder(), functools.partial(cut_and_end, task=name)]
     register(name, corpus, language, steps, metrics)
 
 
