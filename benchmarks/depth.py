@@ -2,9 +2,9 @@
 
     python benchmarks/depth.py
 
-An initialization that does not hold at depth shows as a loss that stays or jumps and gradients that grow. Prints, and writes
-to benchmarks/results/depth.json, the loss of the first and the last logged steps, the largest rise between two of them, and
-the largest gradient norm, of each kind of model on the embedded catalog.
+An initialization that does not hold at depth shows as a loss that stays or jumps and gradients that grow. Prints, and
+writes to benchmarks/results/depth.json, the loss of the first and the last logged steps, the largest rise between two
+of them, and the largest gradient norm, of each kind of model on the embedded catalog.
 """
 
 import argparse
