@@ -179,8 +179,12 @@ def test_a_decoder_trains_on_live_and_on_written_rows_and_goes_on_with_texts(tmp
         capsys.readouterr()
         assert main(["generate", *files, "--length=8", *strategy]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 2
-    assert main(["generate", *files, "--length=64"]) == 2
-    assert "leave no room for a text in the model's length, DecoderConfig.max_length = 64" in capsys.readouterr().err
+    for flag, message in (
+        ("--length=63", "leave no room for a text in the model's length, DecoderConfig.max_length = 64"),
+        ("--length_penalty=2", "add --beams"),
+    ):
+        assert main(["generate", *files, flag]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--length_penalty",
         type=float,
-        default=1.0,
-        help="of beams: log-probabilities are divided by the length to this power; 0 favours short (default: 1)",
+        help="of --beams: log-probabilities are divided by the length to this power; 0 favours short (default: 1)",
     )
     parser.add_argument("--continue", dest="continues", action="store_true", help="write what comes after the texts")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: 0)")
@@ -60,7 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.beams:
         if strategy != Sampling():
             raise UserError("--beams does not sample; leave --temperature, --top_k and --top_p away, or --beams")
-        strategy = Beams(arguments.beams, arguments.length_penalty)
+        strategy = Beams(arguments.beams, 1.0 if arguments.length_penalty is None else arguments.length_penalty)
+    elif arguments.length_penalty is not None:
+        raise UserError("--length_penalty ranks beams; add --beams")
     labels = read_lines(arguments.labels) if arguments.labels else []
     generator = load_generator(
         arguments.run_dir, arguments.length, strategy, labels, arguments.continues, arguments.step

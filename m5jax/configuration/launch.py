@@ -122,6 +122,7 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     evaluated, model, parameters, mesh = restore_run(run, step)
     held_out = run_held_out(run)
     results = language_results(held_out, _evaluate(run, model, mesh, tasks, held_out)(parameters))
+    log_cut_texts()
     if output is not None:
         figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
         try:

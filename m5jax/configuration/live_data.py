@@ -13,7 +13,7 @@ from m5jax.data.labels import mixture_labels
 from m5jax.data.materialized import Rows, write_rows
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, definition, evaluation_tasks, training_batches
-from m5jax.data.row_shape import targets_are_aligned
+from m5jax.data.row_shape import check_written
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.held_out import WrittenHeldOut
@@ -46,14 +46,8 @@ def live_batches(
 
 def check_tasks(run: Run) -> None:
     """Raises UserError where a task of the run's mixture is none for its model."""
-    if not isinstance(run.model, DecoderConfig):
-        return
-    for task in find_tasks(run.data.mixture):
-        if targets_are_aligned(task):
-            raise UserError(
-                f"task {task.name} predicts at its inputs, a decoder writes; allowed: tasks with targets to write, "
-                "such as causal_lm, prefix_lm or a _text form"
-            )
+    if isinstance(run.model, DecoderConfig):
+        check_written(find_tasks(run.data.mixture), "a decoder")
 
 
 def run_definition(run: Run) -> dict[str, Any]:

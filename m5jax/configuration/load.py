@@ -28,15 +28,16 @@ from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
 def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> Run:
     """Returns the run that gin files and overrides describe; raises UserError where they do not describe one."""
-    return _load(files, overrides, "Run")
+    return load(files, overrides, "Run")
 
 
 def load_preparation(files: Sequence[str], overrides: Sequence[str] = ()) -> Preparation:
     """Returns the preparation that gin files and overrides describe; raises UserError as `load_run`."""
-    return _load(files, overrides, "Preparation")
+    return load(files, overrides, "Preparation")
 
 
-def _load(files: Sequence[str], overrides: Sequence[str], root: str) -> Any:
+def load(files: Sequence[str], overrides: Sequence[str], root: str) -> Any:
+    """Returns what gin files and overrides describe of the configurable `root`; raises UserError as `load_run`."""
     parse_gin(files, overrides, root)
     try:
         return gin.get_configurable(root)()
@@ -111,7 +112,8 @@ def load_generator(
         step: of the checkpoint; None: the newest intact one.
 
     Raises:
-        UserError: no such run or checkpoint, its model does not write or not so, or a label is longer than `length`.
+        UserError: no such run or checkpoint, its model does not write or not so, a label is longer than `length`, or
+            that leaves no room for a text.
     """
     run = load_run_directory(run_dir)
     check_model(run, EncoderDecoderConfig, DecoderConfig)
@@ -122,13 +124,18 @@ def load_generator(
 
 
 def _inputs_length(run: Run, length: int, continues: bool) -> int:
-    """Returns how many tokens of a text can be read beside those to write."""
+    """Returns how many tokens of a text can be read beside those to write; raises UserError where none can."""
     if not isinstance(run.model, DecoderConfig):
         if continues:
             raise UserError("an encoder-decoder does not go on with its inputs; allowed with a decoder: --continue")
         return run.data.length
+    if continues and run.model.bidirectional_prefix:
+        raise UserError(
+            f"the decoder of {run.directory} reads inputs in both directions and does not go on with them; leave "
+            "--continue away"
+        )
     room = run.model.max_length - length
-    if room < 1:
+    if room < 1 + continues:  # the end token of the text before
         raise UserError(
             f"{length} tokens to write leave no room for a text in the model's length, DecoderConfig.max_length = "
             f"{run.model.max_length}"

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gin
 import jax
 
-from m5jax.configuration.gin_files import REPOSITORY, find_gin_file, parse_gin, read_bindings
-from m5jax.configuration.registry import CONFIGURABLES
+from m5jax.configuration.gin_files import REPOSITORY, find_gin_file, read_bindings
+from m5jax.configuration.load import load
 from m5jax.errors import UserError
 from m5jax.evaluation.tables import format_table
 from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel
@@ -18,7 +17,7 @@ ModelConfig = EncoderConfig | EncoderDecoderConfig | DecoderConfig
 
 MODELS = "gin_configs/models"
 PARTS = ("embeddings", "attention", "mlp", "rest")
-HEADERS = ("model", "parameters", "layers", *PARTS, "FLOPs/token", "weights", "AdamW", "cache/token")
+HEADERS = ("model", "parameters", "beside embeddings", *PARTS, "FLOPs/token", "weights", "AdamW", "cache/token")
 # Predictions a token: masked LM's share; T5's 114 targets of 512 inputs (arXiv 1910.10683, section 3.1.4); each token.
 PREDICTED = {"EncoderConfig": 0.15, "EncoderDecoderConfig": 114 / 512, "DecoderConfig": 1.0}
 _FLOAT32, _BFLOAT16 = 4, 2
@@ -31,8 +30,10 @@ def sizes_table(names: Sequence[str], length: int) -> str:
         UserError: there is no such file, or it describes no model.
     """
     paths = [find_gin_file(name) for name in names] or sorted((REPOSITORY / MODELS).glob("*.gin"))
-    configs = {path.stem: read_model(path) for path in paths}
-    rows = [(name, config, FunctionalModel.from_config(config)) for name, config in configs.items()]
+    if not paths:
+        raise UserError(f"there is no {MODELS} beside this installation; name the gin files")
+    configs = [(path.stem, read_model(path)) for path in paths]
+    rows = [(name, config, FunctionalModel.from_config(config)) for name, config in configs]
     rows.sort(key=lambda row: (type(row[1]).__name__, row[2].parameter_count))
     align = ["left", *["right"] * (len(HEADERS) - 1)]
     return format_table(HEADERS, [_row(*row, length) for row in rows], align)
@@ -42,15 +43,12 @@ def read_model(path: Path) -> ModelConfig:
     """Returns the model that a gin file describes.
 
     Raises:
-        UserError: it describes none, or several.
+        UserError: it describes none, several, or one that cannot be.
     """
     found = sorted({binding.name for binding in read_bindings(path)} & set(PREDICTED))
     if len(found) != 1:
         raise UserError(f"{path} binds {' and '.join(found) or 'no model'}; allowed: one of {', '.join(PREDICTED)}")
-    with gin.unlock_config():
-        gin.clear_config()
-        parse_gin([str(path)], root=found[0])
-        return gin.get_configurable(CONFIGURABLES[found[0]])()
+    return load([str(path)], (), found[0])
 
 
 def count_parts(model: FunctionalModel) -> dict[str, int]:
@@ -97,6 +95,6 @@ def _row(name: str, config: ModelConfig, model: FunctionalModel, length: int) ->
 def _short(count: float) -> str:
     """Returns a number with three digits and a prefix: 1,234,567 is 1.23M."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
+        if count >= 0.9995 * size:
             return f"{count / size:.3g}{unit}"
     return str(count)

@@ -80,7 +80,7 @@ class Run:
                 f"{type(self.objective).__name__} does not train the model of {type(self.model).__name__}; allowed: "
                 "LanguageModel with EncoderConfig and DecoderConfig, SequenceToSequence with EncoderDecoderConfig"
             )
-        # Relative positions have no end.
+        # An encoder-decoder has no longest sequence.
         if not isinstance(self.model, EncoderDecoderConfig) and self.data.length > self.model.max_length:
             raise UserError(
                 f"DataConfig.length = {self.data.length} is over the model's maximum, "

@@ -32,7 +32,7 @@ def cut_and_end(dataset: tf.data.Dataset, sequence_length: Mapping[str, int], ta
             first = _COUNTS[task, name] == 1
         if first:
             logger.warning(
-                "task %s: %s of %d tokens are cut to %d; the number of those cut is logged at the end",
+                "task %s: %s of %d tokens are cut to %d; others like it are counted",
                 *(task, name, size + 1, sequence_length[name]),
             )
         return np.int32(0)
@@ -55,12 +55,14 @@ def cut_and_end(dataset: tf.data.Dataset, sequence_length: Mapping[str, int], ta
 
 
 def cut_counts() -> dict[tuple[str, str], int]:
-    """Returns how many were cut in this process so far, by task and feature."""
+    """Returns how often one was cut in this process so far, in all passes, by task and feature."""
     with _LOCK:
         return dict(_COUNTS)
 
 
 def log_cut_texts() -> None:
-    """Logs how many were cut in this process so far."""
+    """Logs how often one was cut in this process so far."""
     for (task, feature), count in sorted(cut_counts().items()):
-        logger.warning("task %s: %d %s were longer than their length, and cut", task, count, feature)
+        logger.warning(
+            "task %s: %s were longer than their length, and cut, %d times in all passes", task, feature, count
+        )

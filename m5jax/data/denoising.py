@@ -112,7 +112,10 @@ class PrefixSplit:
 
 @dataclasses.dataclass(frozen=True)
 class WholeText:
-    """Nothing is read but the end token that comes before, and the whole text is written: causal LM (GPT-2's)."""
+    """Nothing is read but the end token that comes before, and the whole text is written: causal LM.
+
+    Pieces of long texts are texts of their own.
+    """
 
     def __call__(self, text: Tokens, generator: np.random.Generator) -> tuple[Tokens, Tokens]:
         return text[:0], text

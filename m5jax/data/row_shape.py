@@ -55,12 +55,7 @@ class RowShape:
                 )
 
     def _check_separate(self) -> None:
-        for task in self.tasks:
-            if targets_are_aligned(task):
-                raise UserError(
-                    f"task {task.name} predicts at its inputs, an encoder-decoder writes; allowed: tasks with targets "
-                    "to write, such as span corruption or a _text form"
-                )
+        check_written(self.tasks, "an encoder-decoder")
         if self.targets_length < _SHORTEST_ROW // 2:
             raise UserError(
                 f"task {self.tasks[0].name} has targets to write: the targets' length is {self.targets_length}, "
@@ -84,6 +79,16 @@ class RowShape:
         labelled = [task.name for task in self.tasks if labelling(task) is not None]
         aligned = {task.name: targets_are_aligned(task) for task in self.tasks}
         return LanguageModelFeatureConverter(aligned, budget, pack, labelled)
+
+
+def check_written(tasks: Sequence[seqio.Task], model: str) -> None:
+    """Raises UserError where the targets of a task are not to be written, which is all that `model` does."""
+    for task in tasks:
+        if targets_are_aligned(task):
+            raise UserError(
+                f"task {task.name} predicts at its inputs, {model} writes; allowed: tasks with targets to write, such "
+                "as span_corruption, causal_lm or a _text form"
+            )
 
 
 def targets_are_aligned(task: seqio.Task) -> bool:

@@ -1,7 +1,6 @@
 """The likeliest sequences, found by keeping a few at a time."""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from m5jax.errors import UserError
 from m5jax.inference.decoding import Trie
 from m5jax.models.decoding import DecodingCache
+
+_MOST_PENALTY = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Beams:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UserError(f"the number of beams is {self.size}; allowed: 1 and above")
-        if not 0.0 <= self.length_penalty < math.inf:
-            raise UserError(f"the length penalty is {self.length_penalty}; allowed: 0 and above")
+        if not 0.0 <= self.length_penalty <= _MOST_PENALTY:
+            raise UserError(f"the length penalty is {self.length_penalty}; allowed: 0 to {_MOST_PENALTY:g}")
 
 
 class _Sequences(NamedTuple):
@@ -114,7 +115,7 @@ def search(
             states=states,
             ended=ended,
             last=token.reshape(-1),
-            cache=cache.take((beam + jnp.arange(rows)[:, None] * count).reshape(-1)),
+            cache=cache.take(beam),
         )
 
     return jax.lax.while_loop(goes_on, advance, begun).ended.tokens[:, 0]

@@ -23,7 +23,7 @@ class Generator:
     """A model bound to its parameters and vocabulary, on a mesh.
 
     Attributes:
-      inputs_length: the most tokens of a text; the rest is cut.
+      inputs_length: the most tokens of a text; what is more is cut, at its end, or with `continues` at its start.
       length: the most tokens to write.
       strategy: how tokens are chosen.
       labels: texts that may be written; empty: any.

@@ -16,7 +16,7 @@ def encode_texts(
 ) -> tuple[list[list[int]], int]:
     """Returns the token ids of each text with its end token, cut to `longest`, and how many were cut.
 
-    With `begun`, the texts go on: each follows the end token of another one, and is cut at its start.
+    With `begun`, the texts go on: each has the end token of another before it and none after, and is cut at its start.
     """
     encoded, room = vocabulary.encode(texts) if texts else [], longest - 1
     if begun:

@@ -77,6 +77,8 @@ class Attention(nnx.Module):
       width: of `x`, of the context and of what comes out.
       heads: of queries; `kv_heads` of keys and values divide them.
       head_dim: size of a head.
+      dtype: of the products.
+      rngs: draws the kernels.
       query_stddev, output_stddev: of the initial kernels.
       scale: of the scores; None: 1 / sqrt(head_dim).
       norm_epsilon: of a norm of each query and key head (arXiv 2302.05442, section 2); None: there is none.
@@ -118,7 +120,7 @@ class Attention(nnx.Module):
         bias: Float[Array, "#batch heads length keys"] | None = None,
         rotation: Rotation | None = None,
     ) -> Float[Array, "batch length embed"]:
-        """Returns the attention of `x` to `context`, with a bias of scores or of both sides' positions."""
+        """Returns the attention of `x` to `context`; `rotation` is of both, whose positions are then the same."""
         return self.attend(x, *self.keys_and_values(context, rotation), mask, bias=bias, rotation=rotation)
 
     def keys_and_values(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask
-from m5jax.models.decoding import DecodingCache, KeysAndValues, put_keys_and_values
+from m5jax.models.decoding import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, silu
 from m5jax.models.rotary import LongContext, Rotation, rotary_angles
@@ -68,7 +68,10 @@ class DecoderConfig(ModelSettings):
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        self.check(("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_hidden", "max_length"))
+        self.check(
+            ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_hidden", "max_length"),
+            ("rotary_theta", "norm_epsilon"),
+        )
         if self.heads % self.kv_heads:
             raise UserError(
                 f"DecoderConfig.kv_heads = {self.kv_heads} does not divide heads = {self.heads} into equal groups"
@@ -193,7 +196,7 @@ class Decoder(nnx.Module):
         """
         config, (rows, inputs_length) = self.config, inputs.shape
         shape = (config.layers, rows, inputs_length + length, config.kv_heads, config.head_dim)
-        own = (jnp.zeros(shape, config.compute_dtype),) * 2
+        own = empty_keys_and_values(*shape, config.compute_dtype)
         positions = jnp.broadcast_to(jnp.arange(inputs_length), inputs.shape)
         mask = self._mask(segment_ids, positions, segment_ids)
         mask = jnp.pad(mask, [(0, 0), (0, 0), (0, 0), (0, length)])

@@ -1,10 +1,12 @@
 """What a model that writes keeps between the tokens that it writes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from partitioning import constrain
 
 KeysAndValues = tuple[
     Float[Array, "layers batch keys kv_heads head_dim"], Float[Array, "layers batch keys kv_heads head_dim"]
@@ -31,9 +33,26 @@ class DecodingCache(NamedTuple):
         own, crossed = jax.tree.map(lambda x: jnp.repeat(x, times, axis=1), (self.own, self.crossed))
         return DecodingCache(own, jnp.repeat(self.input_mask, times, axis=0), crossed)
 
-    def take(self, rows: Int[Array, " batch"]) -> "DecodingCache":
-        """Returns the cache whose rows have read what `rows`, of the same inputs, have."""
-        return self._replace(own=jax.tree.map(lambda x: x[:, rows], self.own))
+    def take(self, beams: Int[Array, "groups beams"]) -> "DecodingCache":
+        """Returns the cache of groups of rows with the same inputs, each of which goes on from another of its group."""
+        groups, count = beams.shape
+        # Inputs are alike in a group. Within groups, so that the rows of a device stay there.
+        start = 0 if self.crossed is not None else self.input_mask.shape[1]
+        places = beams.reshape(1, groups, count, 1, 1, 1)
+
+        def taken(x: Array) -> Array:
+            grouped = x[:, :, start:].reshape(x.shape[0], groups, count, x.shape[2] - start, *x.shape[3:])
+            chosen = jnp.take_along_axis(grouped, places, axis=2)
+            return jax.lax.dynamic_update_slice_in_dim(x, chosen.reshape(x[:, :, start:].shape), start, axis=2)
+
+        return self._replace(own=jax.tree.map(taken, self.own))
+
+
+def empty_keys_and_values(layers: int, rows: int, length: int, heads: int, head_dim: int, dtype: Any) -> KeysAndValues:
+    """Returns zeros for `length` tokens of each row."""
+    zeros = jnp.zeros((layers, rows, length, heads, head_dim), dtype)
+    kept = constrain(zeros, "layers", "batch", "length", "kv_heads", "head_dim")
+    return kept, kept
 
 
 def put_keys_and_values(

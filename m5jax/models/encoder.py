@@ -36,7 +36,8 @@ class EncoderConfig(ModelSettings):
       max_length: longest sequence, in tokens.
       dropout_rate: of the embedding and of each attention and MLP output.
       rotary_theta: base of the rotary frequencies.
-      global_every: the first layer and then each so manieth sees all tokens, the others `local_window`; 1: all do.
+      global_every: the first layer and every `global_every`-th after it see all tokens, the others `local_window`; 1:
+        all see all. Scores are computed for all tokens either way.
       local_window: tokens, half of them on each side.
       local_rotary_theta: as `rotary_theta`, in layers that see near tokens.
       norm_epsilon: added to the variance in layer norms.
@@ -63,7 +64,8 @@ class EncoderConfig(ModelSettings):
 
     def __post_init__(self) -> None:
         self.check(
-            ("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length", "global_every", "local_window")
+            ("vocab_size", "width", "layers", "heads", "mlp_hidden", "max_length", "global_every", "local_window"),
+            ("rotary_theta", "local_rotary_theta", "norm_epsilon"),
         )
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise UserError(
@@ -157,11 +159,13 @@ class Encoder(nnx.Module):
         head_dim = config.width // config.heads
         rotation = rotary_angles(positions, head_dim, config.rotary_theta)
         mask = attention_mask(segment_ids, positions, bidirectional)
-        local = (rotary_angles(positions, head_dim, config.local_rotary_theta), mask & self._near(positions))
+        local = None
+        if config.global_every > 1:
+            local = rotary_angles(positions, head_dim, config.local_rotary_theta), mask & self._near(positions)
 
         def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
             index, key = extra
-            if config.global_every == 1:
+            if local is None:
                 return layer(carry, index, key, rotation, mask)
             sees_all = index % config.global_every == 0
             of_layer = jax.tree.map(lambda *both: jnp.where(sees_all, *both), (rotation, mask), local)

@@ -15,7 +15,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask, same_segment
-from m5jax.models.decoding import DecodingCache, KeysAndValues, OfLayer, put_keys_and_values
+from m5jax.models.decoding import (
+    DecodingCache,
+    KeysAndValues,
+    OfLayer,
+    empty_keys_and_values,
+    put_keys_and_values,
+)
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, tanh_gelu
 from m5jax.models.relative_positions import RelativePositionBias
@@ -69,12 +75,14 @@ class EncoderDecoderConfig(ModelSettings):
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        self.check(_POSITIVE)
+        self.check(_POSITIVE, ("rotary_theta", "norm_epsilon"))
         self.check_choice("position_embedding", ("relative", "rotary"))
         if self.position_embedding == "rotary" and self.head_dim % 2:
             raise UserError(
                 f"EncoderDecoderConfig.head_dim = {self.head_dim}; rotary positions need heads of an even size"
             )
+        if self.position_embedding == "rotary":
+            return
         if self.relative_buckets < 4 or self.relative_buckets % 2:
             raise UserError(
                 f"EncoderDecoderConfig.relative_buckets = {self.relative_buckets}; allowed: even numbers from 4"
@@ -322,8 +330,9 @@ class EncoderDecoder(nnx.Module):
         config, rows = self.config, len(inputs)
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
         crossed = self.decoder.crossed(self.encode(inputs, segment_ids, positions))
-        empty = jnp.zeros((config.decoder_layers, rows, length, config.heads, config.head_dim), config.compute_dtype)
-        return jnp.zeros(rows, jnp.int32), DecodingCache((empty, empty), segment_ids > 0, crossed)
+        shape = (config.decoder_layers, rows, length, config.heads, config.head_dim)
+        own = empty_keys_and_values(*shape, config.compute_dtype)
+        return jnp.zeros(rows, jnp.int32), DecodingCache(own, segment_ids > 0, crossed)
 
     def step(
         self, tokens: Int[Array, " batch"], position: Int[Array, ""], cache: DecodingCache

@@ -39,7 +39,7 @@ class LongContext:
             )
 
     def slowed(self, frequencies: Float[Array, " half"]) -> Float[Array, " half"]:
-        """Returns new angles a token of those given."""
+        """Returns the frequencies, radians a token, slowed."""
         turns = self.trained_length * frequencies / (2 * math.pi)
         kept = (turns - self.low_frequency) / (self.high_frequency - self.low_frequency)
         return frequencies * (1 / self.factor + jnp.clip(kept, 0.0, 1.0) * (1 - 1 / self.factor))

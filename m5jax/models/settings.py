@@ -1,5 +1,6 @@
 """What the configs of all models share."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -18,11 +19,14 @@ class ModelSettings:
     dtype: str
     remat: str
 
-    def check(self, positive: Sequence[str]) -> None:
-        """Raises UserError where one of the `positive` fields is not, or a common one is not allowed."""
-        for name in positive:
+    def check(self, counts: Sequence[str], positive: Sequence[str]) -> None:
+        """Raises UserError where a count is below 1, a `positive` field is not, or a common one is not allowed."""
+        for name in counts:
             if getattr(self, name) < 1:
                 raise UserError(f"{self._named(name)} = {getattr(self, name)}; a positive integer is needed")
+        for name in positive:
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise UserError(f"{self._named(name)} = {getattr(self, name)}; allowed: above 0")
         if not 0.0 <= self.dropout_rate < 1.0:
             raise UserError(f"{self._named('dropout_rate')} = {self.dropout_rate}; allowed: 0 up to, not including, 1")
         self.check_choice("dtype", DTYPES)

@@ -1,5 +1,6 @@
 """The family of gin_configs/models: as large as its names say, and what the table of sizes counts."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jax
 import pytest
 
 from m5jax.cli.main import main
+from m5jax.configuration.load import load_run
 from m5jax.configuration.model_sizes import MODELS, PARTS, cache_bytes, count_parts, read_model
 from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel
 
@@ -37,6 +39,16 @@ def test_a_model_is_as_large_as_its_name_says_in_multiples_of_128(path):
     parts = count_parts(model)
     assert sum(parts.values()) == model.parameter_count
     assert all(parts[part] > 0 for part in PARTS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_model_added_to_an_experiment_is_the_model(path):
+    alone = read_model(path)
+    experiments = {EncoderConfig: "quickstart", EncoderDecoderConfig: "span_corruption", DecoderConfig: "causal_lm"}
+    experiment = f"gin_configs/experiments/{experiments[type(alone)]}.gin"
+    run = load_run([experiment, str(path)], ["RUN_DIR='run'"])
+    lengths = {} if isinstance(alone, EncoderDecoderConfig) else {"max_length": run.data.length}
+    assert run.model == dataclasses.replace(alone, **lengths)
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("8b", 8_030_261_248), ("70b", 70_553_706_496)])

@@ -136,7 +136,10 @@ def test_beams_stay_within_a_trie_and_padding_finds_nothing():
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"size": 0}, "the number of beams is 0"), ({"length_penalty": -1.0}, "the length penalty is -1.0")],
+    [
+        ({"size": 0}, "the number of beams is 0"),
+        ({"length_penalty": -1.0}, "the length penalty is -1.0; allowed: 0 to 10"),
+    ],
 )
 def test_an_impossible_search_is_refused(setting, message):
     with pytest.raises(UserError, match=message):

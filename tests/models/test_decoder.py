@@ -131,6 +131,7 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
         ({"kv_heads": 3}, "kv_heads = 3 does not divide heads = 4"),
         ({"head_dim": 5}, "head_dim = 5; rotary positions need heads of an even size"),
         ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
+        ({"rotary_theta": 0.0}, "rotary_theta = 0.0; allowed: above 0"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(changes, message):
