@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
 from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
-from benchmarks.train_run import REPOSITORY, train_run
+from benchmarks.train_run import REPOSITORY, figures_table, measure_run
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.row_shape import targets_are_aligned
-from m5jax.evaluation.tables import format_table
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "task_families.json"
 QUICKSTART = "gin_configs/experiments/quickstart.gin"
@@ -37,48 +36,13 @@ def train(mixture: str, steps: int, peak: float, seed: int, vocabulary: str, row
     aligned = all(map(targets_are_aligned, find_tasks(mixture)))
     length = LENGTH if aligned else LENGTH + TARGETS_LENGTH
     bindings = {
-        "MIXTURE": mixture,
         "VOCABULARY": vocabulary,
-        "TRAIN_STEPS": steps,
         "Cosine.peak": peak,
         "LENGTH": length,
         "DataConfig.targets_length": 0 if aligned else TARGETS_LENGTH,
-        "DataConfig.seed": seed,
-        "DataConfig.evaluation_examples": 1000,
-        "TrainerConfig.seed": seed,
-        "TrainerConfig.evaluate_every": 0,
-        "TrainerConfig.checkpoint_every": 0,
         "EncoderConfig.vocab_size": rows,
     }
-    summary, seconds = train_run(QUICKSTART, bindings)
-    return {
-        "mixture": mixture,
-        "steps": steps,
-        "peak": peak,
-        "seed": seed,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": summary["tokens_per_second"],
-        "tasks": summary["languages"],
-    }
-
-
-def table(runs: list[dict[str, Any]]) -> str:
-    rows = [
-        [
-            run["mixture"],
-            f"{run['steps']:,}",
-            f"{run['peak']:g}",
-            name,
-            f"{found['loss']:.2f}",
-            f"{found['unigram_loss']:.2f}",
-            f"{found['accuracy']:.1%}",
-        ]
-        + [f"{found['unigram_accuracy']:.1%}", ", ".join(f"{k} {v:.3f}" for k, v in found["metrics"].items())]
-        for run in runs
-        for name, found in run["tasks"].items()
-    ]
-    headers = ("mixture", "steps", "peak", "task", "loss", "unigram", "accuracy", "most frequent", "metrics")
-    return format_table(headers, rows, ("left", "right", "right", "left", "right", "right", "right", "right", "left"))
+    return measure_run(QUICKSTART, mixture, steps, seed, bindings) | {"peak": peak}
 
 
 def main() -> None:
@@ -100,8 +64,8 @@ def main() -> None:
         vocabulary = "" if own else str(real_text_vocabulary("multilingual_text_mlm", arguments.seed))
         runs[key] = {"environment": environment()} | train(*key, vocabulary, 4096 if own else 18432)
         RESULT.write_text(json.dumps({"runs": list(runs.values())}, indent=2) + "\n", encoding="utf-8")
-        print(table([runs[key]]), flush=True)
-    print(table(list(runs.values())))
+        print(figures_table([runs[key]], "peak"), flush=True)
+    print(figures_table(list(runs.values()), "peak"))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
 from benchmarks.mixtures import real_text_vocabulary
-from benchmarks.train_run import REPOSITORY, train_run
-from m5jax.evaluation.tables import format_table
+from benchmarks.train_run import REPOSITORY, figures_table, measure_run
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "text_to_text.json"
 ENCODER = "gin_configs/experiments/quickstart.gin"
@@ -43,45 +42,14 @@ def train(mixture: str, gin_file: str, bindings: dict[str, Any], steps: int, see
     if not mixture.startswith("embedded_catalog"):
         vocabulary = str(real_text_vocabulary("multilingual_text_mlm", seed))
         bindings = {"VOCABULARY": vocabulary, "EncoderDecoderConfig.vocab_size": 18432, **bindings}
-    settings = {"MIXTURE": mixture, "TRAIN_STEPS": steps, "LENGTH": LENGTH, **bindings}
-    settings |= {"DataConfig.seed": seed, "TrainerConfig.seed": seed, "DataConfig.evaluation_examples": 1000}
-    settings |= {"TrainerConfig.evaluate_every": 0, "TrainerConfig.checkpoint_every": 0}
-    summary, seconds = train_run(gin_file, settings)
-    return {
-        "mixture": mixture,
-        "steps": steps,
-        "seed": seed,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": summary["tokens_per_second"],
-        "tasks": summary["languages"],
-    }
-
-
-def table(runs: list[dict[str, Any]]) -> str:
-    rows = [
-        [
-            run["mixture"],
-            f"{run['steps']:,}",
-            str(run["seed"]),
-            language,
-            f"{found['loss']:.2f}",
-            f"{found['unigram_loss']:.2f}",
-            f"{found['accuracy']:.1%}",
-            f"{found['unigram_accuracy']:.1%}",
-            ", ".join(f"{name} {value:.3f}" for name, value in found["metrics"].items()),
-        ]
-        for run in runs
-        for language, found in run["tasks"].items()
-    ]
-    headers = ("mixture", "steps", "seed", "language", "loss", "unigram", "accuracy", "most frequent", "metrics")
-    return format_table(headers, rows, ("left", *["right"] * 7, "left"))
+    return measure_run(gin_file, mixture, steps, seed, {"LENGTH": LENGTH, **bindings})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="runs of the twins (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=300, help="of the twins (default: %(default)s)")
-    parser.add_argument("--denoising_steps", type=int, default=1000, help="on real text (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=2, help="runs of the twins (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=800, help="of the twins (default: %(default)s)")
+    parser.add_argument("--denoising_steps", type=int, default=600, help="on real text (default: %(default)s)")
     arguments = parser.parse_args()
     kept = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.is_file() else []
     runs = {(run["mixture"], run["steps"], run["seed"]): run for run in kept}
@@ -94,8 +62,8 @@ def main() -> None:
             continue
         runs[key] = {"environment": environment()} | train(mixture, gin_file, bindings, steps, seed)
         RESULT.write_text(json.dumps({"runs": list(runs.values())}, indent=2) + "\n", encoding="utf-8")
-        print(table([runs[key]]), flush=True)
-    print(table(list(runs.values())))
+        print(figures_table([runs[key]], "seed"), flush=True)
+    print(figures_table(list(runs.values()), "seed"))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,15 @@ hypothesis.settings.register_profile("m5jax", deadline=None)
 hypothesis.settings.load_profile("m5jax")
 
 # The modules of tensor functions; protocols elsewhere are for static checks only.
-MODELS = ["attention", "decoder", "decoding", "encoder", "encoder_decoder", "heads", "layers", "relative_positions"]
+MODELS = [
+    "attention",
+    "decoder",
+    "decoding_cache",
+    "encoder",
+    "encoder_decoder",
+    "heads",
+    "layers",
+    "relative_positions",
+]
 MODELS += ["rotary", "stack"]
 install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

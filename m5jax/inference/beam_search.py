@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from m5jax.errors import UserError
-from m5jax.inference.decoding import Trie
-from m5jax.models.decoding import DecodingCache
+from m5jax.inference.decoding import Trie, allowed_next, follow
+from m5jax.models.decoding_cache import DecodingCache
 
 _MOST_PENALTY = 10.0
 
@@ -91,34 +91,40 @@ def search(
 
     def advance(search: _Search) -> _Search:
         logits, cache = module.step(search.last, search.position, search.cache)
-        may = allowed if trie is None else trie.allowed(search.states.reshape(-1), len(allowed)) & allowed
+        may = allowed_next(allowed, trie, search.states.reshape(-1))
         steps = jnp.where(may, jax.nn.log_softmax(logits), -jnp.inf).reshape(rows, count, -1)
-        scores, chosen = jax.lax.top_k((search.running.scores[..., None] + steps).reshape(rows, -1), 2 * count)
-        beam, token = chosen // len(allowed), (chosen % len(allowed)).astype(jnp.int32)
-        tokens = _take(search.running.tokens, beam).at[:, :, search.position].set(token)
-        new_length = search.position + 1
-        ends = (token == eos_id) | (new_length == length)
-
-        counted = jnp.where(ends & (jnp.arange(2 * count) < count), scores, -jnp.inf)
-        counted = counted / new_length**beams.length_penalty
-        ranked, kept = jax.lax.top_k(jnp.concatenate([search.ended.scores, counted], axis=1), count)
-        ended = _Sequences(_take(jnp.concatenate([search.ended.tokens, tokens], axis=1), kept), ranked)
-
-        scores, going = jax.lax.top_k(jnp.where(ends, -jnp.inf, scores), count)
-        beam, token = _take(beam, going), _take(token, going)
-        states = _take(search.states, beam)
-        if trie is not None:
-            states = trie.follow(states.reshape(-1), token.reshape(-1)).reshape(states.shape)
-        return _Search(
-            position=new_length,
-            running=_Sequences(_take(tokens, going), scores),
-            states=states,
-            ended=ended,
-            last=token.reshape(-1),
-            cache=cache.take(beam),
-        )
+        return _advanced(search._replace(cache=cache), steps, eos_id, beams, trie)
 
     return jax.lax.while_loop(goes_on, advance, begun).ended.tokens[:, 0]
+
+
+def _advanced(
+    search: _Search, steps: Float[Array, "batch beams vocab"], eos_id: int, beams: Beams, trie: Trie | None
+) -> _Search:
+    """Returns the search with a token more, given the log-probability of each."""
+    (rows, count, vocab), length = steps.shape, search.running.tokens.shape[-1]
+    scores, chosen = jax.lax.top_k((search.running.scores[..., None] + steps).reshape(rows, -1), 2 * count)
+    beam, token = chosen // vocab, (chosen % vocab).astype(jnp.int32)
+    tokens = _take(search.running.tokens, beam).at[:, :, search.position].set(token)
+    new_length = search.position + 1
+    ends = (token == eos_id) | (new_length == length)
+
+    counted = jnp.where(ends & (jnp.arange(2 * count) < count), scores, -jnp.inf)
+    counted = counted / new_length**beams.length_penalty
+    ranked, kept = jax.lax.top_k(jnp.concatenate([search.ended.scores, counted], axis=1), count)
+    ended = _Sequences(_take(jnp.concatenate([search.ended.tokens, tokens], axis=1), kept), ranked)
+
+    scores, going = jax.lax.top_k(jnp.where(ends, -jnp.inf, scores), count)
+    beam, last = _take(beam, going), _take(token, going).reshape(-1)
+    states = follow(trie, _take(search.states, beam).reshape(-1), last)
+    return _Search(
+        position=new_length,
+        running=_Sequences(_take(tokens, going), scores),
+        states=states.reshape(rows, count),
+        ended=ended,
+        last=last,
+        cache=search.cache.take(beam),
+    )
 
 
 def _take(x: Array, places: Int[Array, "batch count"]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
-from m5jax.models.decoding import DecodingCache
+from m5jax.models.decoding_cache import DecodingCache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,18 @@ class Trie(NamedTuple):
         return jnp.sum(jnp.where(found, self.states[state], 0), axis=-1)
 
 
+def allowed_next(
+    allowed: Bool[Array, " vocab"], trie: Trie | None, state: Int[Array, " batch"]
+) -> Bool[Array, "#batch vocab"]:
+    """Returns which tokens may come next in each row, held to a trie or not."""
+    return allowed[None] if trie is None else trie.allowed(state, len(allowed)) & allowed
+
+
+def follow(trie: Trie | None, state: Int[Array, " batch"], token: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    """Returns each row's state after a token; without a trie it says nothing and stays."""
+    return state if trie is None else trie.follow(state, token)
+
+
 class _Written(NamedTuple):
     position: Int[Array, ""]
     tokens: Int[Array, "batch length"]
@@ -136,7 +148,7 @@ def write(
 
     def write_next(written: _Written) -> _Written:
         logits, cache = module.step(written.last, written.position, written.cache)
-        may = allowed if trie is None else trie.allowed(written.state, len(allowed)) & allowed
+        may = allowed_next(allowed, trie, written.state)
         chosen = sampling.choose(jnp.where(may, logits, -jnp.inf), jax.random.fold_in(key, written.position))
         chosen = jnp.where(written.finished, 0, chosen).astype(jnp.int32)
         return _Written(
@@ -144,7 +156,7 @@ def write(
             tokens=jax.lax.dynamic_update_index_in_dim(written.tokens, chosen, written.position, axis=1),
             last=chosen,
             finished=written.finished | (chosen == eos_id),
-            state=written.state if trie is None else trie.follow(written.state, chosen),
+            state=follow(trie, written.state, chosen),
             cache=cache,
         )
 

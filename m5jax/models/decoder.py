@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask
-from m5jax.models.decoding import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
+from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
 from m5jax.models.heads import token_logits
-from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, silu
+from m5jax.models.layers import GatedMlp, RmsNorm, dropout, embedding_dropout, normal_parameter, silu
 from m5jax.models.rotary import LongContext, Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
@@ -172,11 +172,8 @@ class Decoder(nnx.Module):
             `bidirectional_prefix` only.
         """
         config = self.config
-        x, layer_keys = constrain(self._embed(inputs), "batch", "length", "embed"), None
-        if dropout_key is not None and config.dropout_rate > 0:
-            embedding_key, dropout_key = jax.random.split(dropout_key)
-            x = dropout(x, config.dropout_rate, embedding_key)
-            layer_keys = jax.random.split(dropout_key, config.layers)
+        x = constrain(self._embed(inputs), "batch", "length", "embed")
+        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
         mask, rotation = self._mask(segment_ids, positions, bidirectional), self._rotation(positions)
 
         def apply(layer: _Layer, carry: Array, key: Any) -> Array:

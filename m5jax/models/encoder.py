@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
-from m5jax.models.layers import GatedMlp, LayerNorm, dropout, normal_parameter
+from m5jax.models.layers import GatedMlp, LayerNorm, dropout, embedding_dropout, normal_parameter
 from m5jax.models.rotary import Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
@@ -151,11 +151,7 @@ class Encoder(nnx.Module):
         config = self.config
         embedded = self.embedding[...].astype(config.compute_dtype)[inputs]
         x = self.embedding_norm(constrain(embedded, "batch", "length", "embed"))
-        layer_keys = None
-        if dropout_key is not None and config.dropout_rate > 0:
-            embedding_key, dropout_key = jax.random.split(dropout_key)
-            x = dropout(x, config.dropout_rate, embedding_key)
-            layer_keys = jax.random.split(dropout_key, config.layers)
+        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
         head_dim = config.width // config.heads
         rotation = rotary_angles(positions, head_dim, config.rotary_theta)
         mask = attention_mask(segment_ids, positions, bidirectional)

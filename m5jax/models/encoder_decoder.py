@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask, same_segment
-from m5jax.models.decoding import (
+from m5jax.models.decoding_cache import (
     DecodingCache,
     KeysAndValues,
     OfLayer,
@@ -23,7 +23,7 @@ from m5jax.models.decoding import (
     put_keys_and_values,
 )
 from m5jax.models.heads import token_logits
-from m5jax.models.layers import GatedMlp, RmsNorm, dropout, normal_parameter, tanh_gelu
+from m5jax.models.layers import GatedMlp, RmsNorm, dropout, embedding_dropout, normal_parameter, tanh_gelu
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.rotary import Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
@@ -211,16 +211,10 @@ class _Stack(nnx.Module):
         encoded_segment_ids: Int[Array, "batch keys"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         config = self.config
-        x, layer_keys = constrain(embedded, "batch", "length", "embed"), None
-        if dropout_key is not None and config.dropout_rate > 0:
-            embedding_key, dropout_key = jax.random.split(dropout_key)
-            x = dropout(x, config.dropout_rate, embedding_key)
-            layer_keys = jax.random.split(dropout_key, self.count)
-        mask, cross_mask = attention_mask(segment_ids, positions), None
-        if self.is_decoder:
-            assert encoded_segment_ids is not None
-            mask = attention_mask(segment_ids, positions, bidirectional=jnp.zeros_like(positions))
-            cross_mask = same_segment(segment_ids, encoded_segment_ids)
+        x = constrain(embedded, "batch", "length", "embed")
+        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, self.count)
+        mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
+        cross_mask = None if encoded_segment_ids is None else same_segment(segment_ids, encoded_segment_ids)
         bias, rotation = self._bias(positions, positions), self._rotation(positions)
 
         def apply(layer: _Layer, carry: Array, key: Any) -> Array:

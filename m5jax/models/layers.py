@@ -135,3 +135,13 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) 
         return x
     kept = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(kept, x / (1.0 - rate), jnp.zeros_like(x))
+
+
+def embedding_dropout(
+    x: Float[Array, "batch length embed"], rate: float, key: Key[Array, ""] | None, layers: int
+) -> tuple[Float[Array, "batch length embed"], Key[Array, " layers"] | None]:
+    """Returns embedded tokens with dropout, and a key for each layer above; without a key or a rate `x` and None."""
+    if key is None or rate == 0.0:
+        return x, None
+    own, above = jax.random.split(key)
+    return dropout(x, rate, own), jax.random.split(above, layers)

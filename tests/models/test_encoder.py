@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import m5jax.models.encoder
+import m5jax.models.layers
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig, FunctionalModel
 from tests.models.tiny import VOCAB, encoder, row_of, segments_of
@@ -116,7 +117,8 @@ def test_dropout_differs_in_every_place_and_layer(monkeypatch):
         jax.debug.callback(lambda data: keys.append(tuple(np.asarray(data).tolist())), jax.random.key_data(key))
         return original(x, rate, key)
 
-    monkeypatch.setattr(m5jax.models.encoder, "dropout", recording)
+    for module in (m5jax.models.encoder, m5jax.models.layers):
+        monkeypatch.setattr(module, "dropout", recording)
     model, parameters = encoder(dropout_rate=0.3)
     states = jax.jit(lambda *arguments: model.bind(parameters)(*arguments))
     jax.block_until_ready(states(*row_of(segments_of([6]), LENGTH), jax.random.key(0)))

@@ -45,6 +45,28 @@ def reference_of(kind, config):
     return reference
 
 
+def pair_of(kind, tied):
+    """Returns the model, its parameters and the reference with the same weights."""
+    model, parameters = encoder_decoder(tied_logits=tied)
+    reference = reference_of(kind, model.config)
+    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    return model, parameters, reference
+
+
+def written_by(reference, inputs, segment_ids, **how):
+    """Returns what the reference writes; padding, which has no meaning for it, is not allowed."""
+    return reference.generate(
+        input_ids=torch.tensor(np.array(inputs), dtype=torch.long),
+        attention_mask=torch.tensor(np.array(segment_ids), dtype=torch.long),
+        max_new_tokens=20,
+        do_sample=False,
+        eos_token_id=1,
+        pad_token_id=0,
+        suppress_tokens=[0],
+        **how,
+    )[:, 1:].numpy()
+
+
 def rows_of(lengths, seed):
     rows = [row_of([tokens], max(lengths)) for tokens in segments_of(lengths, seed)]
     return tuple(jnp.concatenate(parts) for parts in zip(*rows, strict=True))
@@ -52,10 +74,7 @@ def rows_of(lengths, seed):
 
 @pytest.mark.parametrize(("kind", "tied"), [("T5", False), ("T5", True), ("MT5", False)])
 def test_logits_and_loss_equal_hugging_face(kind, tied):
-    model, parameters = encoder_decoder(tied_logits=tied)
-    reference = reference_of(kind, model.config)
-    weights = {name: torch.tensor(array) for name, array in to_t5(parameters).items()}
-    reference.load_state_dict(weights, strict=True)
+    model, parameters, reference = pair_of(kind, tied)
     inputs, segment_ids, positions = rows_of(INPUTS, 0)
     targets, target_segment_ids, target_positions = rows_of(TARGETS, 1)
     labels = np.where(target_segment_ids > 0, targets, -100)
@@ -82,22 +101,11 @@ def test_logits_and_loss_equal_hugging_face(kind, tied):
 
 @pytest.mark.parametrize(("kind", "tied"), [("T5", False), ("T5", True), ("MT5", False)])
 def test_greedy_outputs_equal_hugging_face(kind, tied):
-    model, parameters = encoder_decoder(tied_logits=tied)
-    reference = reference_of(kind, model.config)
-    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    model, parameters, reference = pair_of(kind, tied)
     inputs, segment_ids, _ = rows_of(INPUTS, 0)
-    allowed = jnp.arange(VOCAB) > 0  # padding has no meaning for the reference
+    allowed = jnp.arange(VOCAB) > 0
     found = write(model.bind(parameters), inputs, segment_ids, 20, 1, allowed, jax.random.key(0), Sampling())
-    expected = reference.generate(
-        input_ids=torch.tensor(np.array(inputs), dtype=torch.long),
-        attention_mask=torch.tensor(np.array(segment_ids), dtype=torch.long),
-        max_new_tokens=20,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=1,
-        pad_token_id=0,
-        suppress_tokens=[0],
-    )[:, 1:].numpy()
+    expected = written_by(reference, inputs, segment_ids, num_beams=1)
     np.testing.assert_array_equal(np.asarray(found)[:, : expected.shape[1]], expected)
     assert not np.asarray(found)[:, expected.shape[1] :].any()
 
@@ -105,33 +113,19 @@ def test_greedy_outputs_equal_hugging_face(kind, tied):
 @pytest.mark.parametrize(("kind", "tied"), [("T5", False), ("T5", True), ("MT5", False)])
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_beams_equal_hugging_face(kind, tied, penalty):
-    model, parameters = encoder_decoder(tied_logits=tied)
-    reference = reference_of(kind, model.config)
-    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    model, parameters, reference = pair_of(kind, tied)
     inputs, segment_ids, _ = rows_of(INPUTS, 0)
     allowed = jnp.arange(VOCAB) > 0
     found = search(model.bind(parameters), inputs, segment_ids, 20, 1, allowed, Beams(3, penalty))
-    expected = reference.generate(
-        input_ids=torch.tensor(np.array(inputs), dtype=torch.long),
-        attention_mask=torch.tensor(np.array(segment_ids), dtype=torch.long),
-        max_new_tokens=20,
-        do_sample=False,
-        num_beams=3,
-        length_penalty=penalty,
-        early_stopping="never",
-        eos_token_id=1,
-        pad_token_id=0,
-        suppress_tokens=[0],
-    )[:, 1:].numpy()
+    how = {"num_beams": 3, "length_penalty": penalty, "early_stopping": "never"}
+    expected = written_by(reference, inputs, segment_ids, **how)
     np.testing.assert_array_equal(np.asarray(found)[:, : expected.shape[1]], expected)
     assert not np.asarray(found)[:, expected.shape[1] :].any()
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_weights_from_hugging_face_are_those_given_to_it(tied):
-    model, parameters = encoder_decoder(tied_logits=tied)
-    reference = reference_of("T5", model.config)
-    reference.load_state_dict({name: torch.tensor(array) for name, array in to_t5(parameters).items()}, strict=True)
+    model, parameters, reference = pair_of("T5", tied)
     back = from_t5({name: tensor.numpy() for name, tensor in reference.state_dict().items()}, model.config)
     assert jax.tree.structure(back) == jax.tree.structure(jax.tree.map(np.asarray, parameters))
     jax.tree.map(np.testing.assert_array_equal, back, jax.tree.map(np.asarray, parameters))
