@@ -162,7 +162,7 @@ def make_step(size: Size) -> tuple[Callable[[], float], dict[str, Any]]:
     """Returns a function that takes one compiled step, waits for it and returns the loss."""
     batch = random_batch(size)
     model, mesh = FunctionalModel.from_config(size.config), make_mesh(MeshConfig())
-    transformation = OPTIMIZER.make(model.logical_axes)
+    transformation = OPTIMIZER.make(model.logical_axes, model.width_multiple)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, transformation, mesh))
 
     def init(key: jax.Array) -> TrainState:

@@ -9,7 +9,7 @@ from m5jax.data.preparation.filters import QualityFilters
 from m5jax.data.preparation.language import LanguageIdentification
 from m5jax.data.preparation.near_duplicates import NearDuplicates
 from m5jax.data.preparation.settings import Preparation
-from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, LongContext
+from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, LongContext, MaximalUpdate
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import KeepPolicy
 from m5jax.training.loop import TrainerConfig
@@ -33,6 +33,7 @@ CONFIGURABLES: dict[str, type] = {
         LanguageModel,
         LongContext,
         MaskingPolicy,
+        MaximalUpdate,
         MeshConfig,
         NearDuplicates,
         Preparation,

@@ -4,6 +4,7 @@ from m5jax.models.decoder import Decoder, DecoderConfig
 from m5jax.models.encoder import Encoder, EncoderConfig
 from m5jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from m5jax.models.functional import FunctionalModel, Parameters
+from m5jax.models.maximal_update import MaximalUpdate, is_matrix
 from m5jax.models.rotary import LongContext
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     "EncoderDecoderConfig",
     "FunctionalModel",
     "LongContext",
+    "MaximalUpdate",
     "Parameters",
+    "is_matrix",
 ]

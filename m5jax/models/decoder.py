@@ -18,6 +18,7 @@ from m5jax.models.attention import Attention, attention_mask
 from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, embedding_dropout, normal_parameter, silu
+from m5jax.models.maximal_update import MaximalUpdate
 from m5jax.models.rotary import LongContext, Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
@@ -47,6 +48,7 @@ class DecoderConfig(ModelSettings):
       norm_epsilon: added to the mean square in norms.
       dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
       remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+      maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
     vocab_size: int
@@ -66,6 +68,7 @@ class DecoderConfig(ModelSettings):
     norm_epsilon: float = 1e-5
     dtype: str = "auto"
     remat: str = "none"
+    maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
         self.check(
@@ -106,6 +109,7 @@ class _Layer(nnx.Module):
             rngs,
             kv_heads=config.kv_heads,
             output_stddev=(config.heads * config.head_dim) ** -0.5 * shrink,
+            scale=config.attention_scale,
             norm_epsilon=epsilon if config.query_key_norm else None,
         )
         self.mlp_norm = RmsNorm(width, epsilon)
@@ -147,11 +151,11 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         self.config = config
         shape, axes = (config.vocab_size, config.width), ("vocab", "embed")
-        self.embedding = normal_parameter(rngs, shape, axes, config.width**-0.5)
+        self.embedding = normal_parameter(rngs, shape, axes, config.base_width**-0.5)
         self.layers = stack_layers(lambda layer_rngs: _Layer(config, layer_rngs), config.layers, rngs)
         self.final_norm = RmsNorm(config.width, config.norm_epsilon)
         if not config.tied_logits:
-            self.output_embedding = normal_parameter(rngs, shape, axes, config.width**-0.5)
+            self.output_embedding = normal_parameter(rngs, shape, axes, config.base_width**-0.5)
 
     def __call__(
         self,
@@ -225,7 +229,7 @@ class Decoder(nnx.Module):
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of token states; for large vocabularies call it on a few positions at a time."""
         kernel = self.embedding if self.config.tied_logits else self.output_embedding
-        return token_logits(hidden, kernel[...], self.config.compute_dtype)
+        return token_logits(hidden, kernel[...], self.config.compute_dtype) / self.config.width_multiple
 
     def _extend(
         self,

@@ -17,6 +17,7 @@ from m5jax.errors import UserError
 from m5jax.models.attention import Attention, attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layers import GatedMlp, LayerNorm, dropout, embedding_dropout, normal_parameter
+from m5jax.models.maximal_update import MaximalUpdate
 from m5jax.models.rotary import Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
@@ -44,6 +45,7 @@ class EncoderConfig(ModelSettings):
       pooling: how `embed` makes one vector of a sequence: "mean" or "first".
       dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
       remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+      maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
     vocab_size: int
@@ -61,6 +63,7 @@ class EncoderConfig(ModelSettings):
     pooling: str = "mean"
     dtype: str = "auto"
     remat: str = "none"
+    maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
         self.check(
@@ -73,6 +76,10 @@ class EncoderConfig(ModelSettings):
                 "which rotary positions need"
             )
         self.check_choice("pooling", POOLINGS)
+
+    @property
+    def head_dim(self) -> int:  # type: ignore[override]
+        return self.width // self.heads
 
     def make(self, rngs: nnx.Rngs) -> "Encoder":
         return Encoder(self, rngs)
@@ -97,8 +104,15 @@ class EncoderLayer(nnx.Module):
         # Outputs into the residual stream shrink with depth (GPT-2), so that its variance at the top does not grow.
         shrink = (2 * config.layers) ** -0.5
         self.attention_norm = LayerNorm(config.width, config.norm_epsilon)
-        head_dim, stddev = config.width // config.heads, config.width**-0.5 * shrink
-        self.attention = Attention(config.width, config.heads, head_dim, dtype, rngs, output_stddev=stddev)
+        self.attention = Attention(
+            config.width,
+            config.heads,
+            config.head_dim,
+            dtype,
+            rngs,
+            output_stddev=config.width**-0.5 * shrink,
+            scale=config.attention_scale,
+        )
         self.mlp_norm = LayerNorm(config.width, config.norm_epsilon)
         self.mlp = GatedMlp(config.width, config.mlp_hidden, config.mlp_hidden**-0.5 * shrink, dtype, rngs)
 
@@ -124,7 +138,7 @@ class Encoder(nnx.Module):
     def __init__(self, config: EncoderConfig, rngs: nnx.Rngs):
         self.config = config
         width, epsilon, dtype = config.width, config.norm_epsilon, config.compute_dtype
-        self.embedding = normal_parameter(rngs, (config.vocab_size, width), ("vocab", "embed"), width**-0.5)
+        self.embedding = normal_parameter(rngs, (config.vocab_size, width), ("vocab", "embed"), config.base_width**-0.5)
         self.embedding_norm = LayerNorm(width, epsilon)
         self.layers = stack_layers(lambda layer_rngs: EncoderLayer(config, layer_rngs), config.layers, rngs)
         self.final_norm = LayerNorm(width, epsilon)
@@ -152,12 +166,11 @@ class Encoder(nnx.Module):
         embedded = self.embedding[...].astype(config.compute_dtype)[inputs]
         x = self.embedding_norm(constrain(embedded, "batch", "length", "embed"))
         x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
-        head_dim = config.width // config.heads
-        rotation = rotary_angles(positions, head_dim, config.rotary_theta)
+        rotation = rotary_angles(positions, config.head_dim, config.rotary_theta)
         mask = attention_mask(segment_ids, positions, bidirectional)
         local = None
         if config.global_every > 1:
-            local = rotary_angles(positions, head_dim, config.local_rotary_theta), mask & self._near(positions)
+            local = rotary_angles(positions, config.head_dim, config.local_rotary_theta), mask & self._near(positions)
 
         def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
             index, key = extra
@@ -176,7 +189,7 @@ class Encoder(nnx.Module):
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of token states; call it on those that are predicted only."""
-        return self.masked_lm_head(hidden, self.embedding[...])
+        return self.masked_lm_head(hidden, self.embedding[...]) / self.config.width_multiple
 
     def embed(
         self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"]

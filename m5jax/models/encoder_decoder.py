@@ -24,6 +24,7 @@ from m5jax.models.decoding_cache import (
 )
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import GatedMlp, RmsNorm, dropout, embedding_dropout, normal_parameter, tanh_gelu
+from m5jax.models.maximal_update import MaximalUpdate
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.rotary import Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
@@ -55,6 +56,7 @@ class EncoderDecoderConfig(ModelSettings):
       norm_epsilon: added to the mean square in norms.
       dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
       remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+      maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
     vocab_size: int
@@ -73,6 +75,7 @@ class EncoderDecoderConfig(ModelSettings):
     norm_epsilon: float = 1e-6
     dtype: str = "auto"
     remat: str = "none"
+    maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
         self.check(_POSITIVE, ("rotary_theta", "norm_epsilon"))
@@ -176,9 +179,9 @@ def _attention(config: EncoderDecoderConfig, rngs: nnx.Rngs) -> Attention:
         config.head_dim,
         config.compute_dtype,
         rngs,
-        query_stddev=(config.width * config.head_dim) ** -0.5,
+        query_stddev=(config.width * config.base_head_dim) ** -0.5,
         output_stddev=(config.heads * config.head_dim) ** -0.5,
-        scale=1.0,
+        scale=config.base_head_dim / config.head_dim,
     )
 
 
@@ -195,7 +198,7 @@ class _Stack(nnx.Module):
                 config.relative_buckets,
                 config.relative_max_distance,
                 not is_decoder,
-                config.width**-0.5,
+                config.base_width**-0.5,
                 rngs,
             )
         self.layers = stack_layers(lambda layer_rngs: _Layer(config, is_decoder, layer_rngs), self.count, rngs)
@@ -272,7 +275,7 @@ class EncoderDecoder(nnx.Module):
         self.encoder = _Stack(config, False, rngs)
         self.decoder = _Stack(config, True, rngs)
         if not config.tied_logits:
-            self.output_embedding = normal_parameter(rngs, shape, axes, config.width**-0.5)
+            self.output_embedding = normal_parameter(rngs, shape, axes, config.base_width**-0.5)
 
     def __call__(
         self,
@@ -346,8 +349,8 @@ class EncoderDecoder(nnx.Module):
         config = self.config
         kernel = self.embedding if config.tied_logits else self.output_embedding
         if config.tied_logits:
-            hidden = hidden * jnp.asarray(config.width**-0.5, hidden.dtype)
-        return token_logits(hidden, kernel[...], config.compute_dtype)
+            hidden = hidden * jnp.asarray(config.base_width**-0.5, hidden.dtype)
+        return token_logits(hidden, kernel[...], config.compute_dtype) / config.width_multiple
 
     def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
         return self.embedding[...].astype(self.config.compute_dtype)[tokens]

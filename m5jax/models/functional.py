@@ -57,6 +57,11 @@ class FunctionalModel:
         return nnx.merge(self.graphdef, state)
 
     @property
+    def width_multiple(self) -> float:
+        """How many times as wide as the model that rates are tuned for (`MaximalUpdate`)."""
+        return self.config.width_multiple
+
+    @property
     def parameter_count(self) -> int:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.abstract_parameters))
 

@@ -118,7 +118,7 @@ def train(training: Training) -> TrainingResult:
       PartitioningError: the batch does not fit the mesh.
     """
     check_batch(training.mesh, training.batch_size, training.config.accumulation)
-    transformation = training.optimizer.make(training.model.logical_axes)
+    transformation = training.optimizer.make(training.model.logical_axes, training.model.width_multiple)
     abstract = abstract_state(training.model, transformation, training.mesh)
     with ExitStack() as stack:
         stack.enter_context(jax.set_mesh(training.mesh))

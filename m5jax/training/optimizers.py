@@ -1,23 +1,23 @@
-"""Optimizers by configuration: AdamW and Adafactor with a schedule and global-norm clipping."""
+"""Optimizers by configuration: AdamW and Adafactor with a schedule and global-norm clipping.
+
+Both know how much smaller updates of wide models are (`m5jax.models.maximal_update`).
+"""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import optax
 
 from m5jax.errors import UserError
-from m5jax.models import Parameters
+from m5jax.models import Parameters, is_matrix
 from m5jax.training.schedules import Schedule
 
 
 def decay_mask(logical_axes: Parameters) -> Any:
     """Returns which parameters decay: matrices, not norm scales (one axis besides `layers`)."""
-    return jax.tree.map(
-        lambda axes: len([axis for axis in axes if axis != "layers"]) > 1,
-        logical_axes,
-        is_leaf=lambda node: isinstance(node, tuple),
-    )
+    return _map_axes(lambda axes: len([axis for axis in axes if axis != "layers"]) > 1, logical_axes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +36,18 @@ class AdamW:
             raise UserError(f"AdamW: beta1 {self.beta1} and beta2 {self.beta2} must lie in [0, 1)")
         _check("AdamW", epsilon=self.epsilon, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
 
-    def make(self, logical_axes: Parameters) -> optax.GradientTransformation:
-        """Returns the transformation for parameters with these logical axes."""
-        update = optax.adamw(
-            self.schedule.make(),
-            self.beta1,
-            self.beta2,
-            self.epsilon,
-            weight_decay=self.weight_decay,
-            mask=decay_mask(logical_axes),
+    def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
+        """Returns the transformation for parameters with these logical axes, of a model `width_multiple` times as wide
+        as its base; decay is that of the base."""
+        return _clipped(
+            self.clip_norm,
+            optax.chain(
+                optax.scale_by_adam(self.beta1, self.beta2, self.epsilon),
+                *_smaller_matrix_updates(logical_axes, width_multiple),
+                optax.add_decayed_weights(self.weight_decay, decay_mask(logical_axes)),
+                optax.scale_by_learning_rate(self.schedule.make()),
+            ),
         )
-        return _clipped(update, self.clip_norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +69,17 @@ class Adafactor:
             raise UserError(f"Adafactor: decay_rate {self.decay_rate} must lie in (0, 1)")
         _check("Adafactor", weight_decay=self.weight_decay, clip_norm=self.clip_norm)
 
-    def make(self, logical_axes: Parameters) -> optax.GradientTransformation:
-        """Returns the transformation for parameters with these logical axes."""
+    def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
+        """As `AdamW.make`."""
         update = optax.adafactor(
             self.schedule.make(),
             decay_rate=self.decay_rate,
             multiply_by_parameter_scale=self.multiply_by_parameter_scale,
-            weight_decay_rate=self.weight_decay or None,
-            weight_decay_mask=decay_mask(logical_axes),
         )
-        return _clipped(update, self.clip_norm)
+        # Steps relative to a matrix's entries, which start at 1 / sqrt(width), shrink with them already.
+        divisor = width_multiple**0.5 if self.multiply_by_parameter_scale else width_multiple
+        decay = [optax.add_decayed_weights(-self.weight_decay, decay_mask(logical_axes))] if self.weight_decay else []
+        return _clipped(self.clip_norm, update, *_smaller_matrix_updates(logical_axes, divisor), *decay)
 
 
 def _check(name: str, **values: float) -> None:
@@ -86,8 +88,21 @@ def _check(name: str, **values: float) -> None:
             raise UserError(f"{name}.{value_name} = {value}; allowed: 0 and above")
 
 
-def _clipped(update: optax.GradientTransformation, clip_norm: float) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(clip_norm), update) if clip_norm else update
+def _map_axes(function: Callable[[tuple[str, ...]], Any], logical_axes: Parameters) -> Any:
+    return jax.tree.map(function, logical_axes, is_leaf=lambda node: isinstance(node, tuple))
+
+
+def _smaller_matrix_updates(logical_axes: Parameters, divisor: float) -> list[optax.GradientTransformation]:
+    """Returns what divides the updates of matrices from width to width; nothing for 1."""
+    if divisor == 1:
+        return []
+    factors = _map_axes(lambda axes: 1 / divisor if is_matrix(axes) else 1.0, logical_axes)
+    return [optax.stateless(lambda updates, _: jax.tree.map(lambda update, factor: update * factor, updates, factors))]
+
+
+def _clipped(clip_norm: float, *parts: optax.GradientTransformation) -> optax.GradientTransformation:
+    clipping = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    return optax.chain(*clipping, *parts)
 
 
 Optimizer = AdamW | Adafactor

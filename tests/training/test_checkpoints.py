@@ -211,9 +211,9 @@ def test_parameters_alone(
 
 def test_another_model_or_optimizer_is_no_damage(directory: Path, states: tuple[TrainState, TrainState]) -> None:
     wider = encoder(mlp_hidden=64)
-    other_model = abstract_state(wider, OPTIMIZER.make(wider.logical_axes), one_device())
+    other_model = abstract_state(wider, OPTIMIZER.make(wider.logical_axes, wider.width_multiple), one_device())
     other_optimizer = abstract_state(
-        MODEL, Adafactor(InverseSquareRoot(1e-3, 5)).make(MODEL.logical_axes), one_device()
+        MODEL, Adafactor(InverseSquareRoot(1e-3, 5)).make(MODEL.logical_axes, MODEL.width_multiple), one_device()
     )
     with Checkpoints(directory, KeepPolicy()) as checkpoints:
         message = r"another model: layers/mlp/down is \(2, 32, 16\) there, \(2, 64, 16\) in the configured model"

@@ -41,7 +41,7 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def final_state(run_dir: Path, step: int) -> tuple[TrainState, int]:
     """Returns the state of the newest checkpoint, which is of `step`, and the position of its input."""
     model = encoder(dropout_rate=0.1)
-    abstract = abstract_state(model, OPTIMIZER.make(model.logical_axes), one_device())
+    abstract = abstract_state(model, OPTIMIZER.make(model.logical_axes, model.width_multiple), one_device())
     batches = TinyBatches()
     with Checkpoints(run_dir / "checkpoints") as checkpoints:
         assert checkpoints.steps[-1] == step

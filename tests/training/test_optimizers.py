@@ -42,7 +42,7 @@ def test_only_matrices_decay() -> None:
 @pytest.mark.parametrize("clip_norm", [1.0, 0.0, 1e6])
 def test_adamw_is_the_naive_one(clip_norm: float) -> None:
     beta1, beta2, epsilon, decay = 0.9, 0.95, 1e-6, 0.1
-    transformation = AdamW(SCHEDULE, beta1, beta2, epsilon, decay, clip_norm).make(AXES)
+    transformation = AdamW(SCHEDULE, beta1, beta2, epsilon, decay, clip_norm).make(AXES, 1.0)
     parameters = jax.tree.map(jnp.asarray, draw(0))
     state = transformation.init(parameters)
     expected = {name: value.astype(np.float64) for name, value in draw(0).items()}
@@ -72,7 +72,7 @@ def test_adafactor_is_the_published_one() -> None:
     random = np.random.default_rng(0)
     shapes = {"matrix": (160, 128), "vector": (128,)}
     expected = {name: random.normal(size=shape) for name, shape in shapes.items()}
-    transformation = Adafactor(SCHEDULE, clip_norm=0.0).make(axes)
+    transformation = Adafactor(SCHEDULE, clip_norm=0.0).make(axes, 1.0)
     parameters = {name: jnp.asarray(value, jnp.float32) for name, value in expected.items()}
     state = transformation.init(parameters)
     rows, columns, moments = np.zeros(160), np.zeros(128), np.zeros(128)
@@ -98,7 +98,9 @@ def test_adafactor_is_the_published_one() -> None:
 
 def test_adafactor_keeps_its_factored_moments_where_the_parameters_are() -> None:
     model = encoder(vocab_size=256, width=128, mlp_hidden=256)
-    abstract = abstract_state(model, Adafactor(SCHEDULE).make(model.logical_axes), eight_devices())
+    abstract = abstract_state(
+        model, Adafactor(SCHEDULE).make(model.logical_axes, model.width_multiple), eight_devices()
+    )
     specs: dict[tuple[int, ...], set[tuple[object, ...]]] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(abstract["optimizer"])[0]:
         if "'layers'" in jax.tree_util.keystr(path) and "'down'" in jax.tree_util.keystr(path):

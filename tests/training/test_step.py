@@ -36,7 +36,7 @@ MESHES = {"one": one_device, "eight": eight_devices}
 def jitted(name: str, accumulation: int = 1, dropout_rate: float = 0.0) -> tuple[Mesh, Any]:
     model = encoder(dropout_rate=dropout_rate)
     mesh = MESHES[name]()
-    transformation = OPTIMIZER.make(model.logical_axes)
+    transformation = OPTIMIZER.make(model.logical_axes, model.width_multiple)
     shardings = state_shardings(model, abstract_state(model, transformation, mesh), mesh)
     step = make_train_step(model, OBJECTIVE, transformation, accumulation)
     return mesh, jit_train_step(step, shardings, mesh)
@@ -141,7 +141,7 @@ def test_eight_devices_learn_as_one_does_and_read_its_checkpoints(state_of: Any,
         with Checkpoints(tmp_path / name, KeepPolicy()) as checkpoints:
             checkpoints.save(10, halves[name], TinyBatches())
             checkpoints.wait()
-            abstract = abstract_state(MODEL, OPTIMIZER.make(MODEL.logical_axes), MESHES[other]())
+            abstract = abstract_state(MODEL, OPTIMIZER.make(MODEL.logical_axes, MODEL.width_multiple), MESHES[other]())
             moved = checkpoints.restore_newest(abstract, TinyBatches())
         assert_same(moved, halves[name])
         curves[name] = losses + curve(name, halves[name], 11, 20)[1]

@@ -85,7 +85,7 @@ class TinyBatches:
 
 def tiny_state(model: FunctionalModel, mesh: Mesh, optimizer: Optimizer = OPTIMIZER) -> tuple[TrainState, TrainState]:
     """Returns (abstract state, state) on `mesh`."""
-    transformation = optimizer.make(model.logical_axes)
+    transformation = optimizer.make(model.logical_axes, model.width_multiple)
     abstract = abstract_state(model, transformation, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     init = jax.jit(lambda key: init_state(model, transformation, key), out_shardings=shardings)
