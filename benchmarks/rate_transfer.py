@@ -2,14 +2,15 @@
 
     M5JAX_DATA=DATA python benchmarks/rate_transfer.py
 
-Trains encoders of width 128, 256 and 512 on real text in three languages at rates a factor of two apart and measures the
-loss of held-out text. Writes benchmarks/results/rate_transfer.json after each run and goes on with those that are
+Trains encoders of width 128, 256 and 512 on real text in three languages, the same rows, at rates a factor of two apart
+and measures the loss of held-out text. Writes benchmarks/results/rate_transfer.json after each run and goes on with those that are
 missing there; draws docs/images/rate_transfer.png. At width 128, the base, both parametrizations are the same runs.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
 from benchmarks.mixtures import real_text_vocabulary
-from benchmarks.train_run import REPOSITORY, measure_run
+from benchmarks.train_run import REPOSITORY, measure_run, run_command
 from m5jax.evaluation.tables import format_table
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "rate_transfer.json"
@@ -32,11 +33,24 @@ SHAPE = {"LENGTH": 128, "BATCH_SIZE": 16, "Cosine.warmup_steps": 50, "EncoderCon
 PARAMETRIZATIONS: dict[str, dict[str, Any]] = {"maximal update": {}, "standard": {"EncoderConfig.maximal_update": None}}
 
 
-def train(parametrization: str, width: int, peak: float, seed: int, steps: int) -> dict[str, Any]:
+def write_rows(directory: Path, seed: int, steps: int) -> Path:
+    """Returns the folder with a seed's rows, written by the first call."""
+    rows = directory / f"{seed}_{steps}"
+    if not rows.is_dir():
+        settings = {"DataConfig.seed": seed, "RUN_DIR": "none", "TRAIN_STEPS": steps}
+        run_command(["data", "materialize", f"--steps={steps}", f"--output={rows}"], GIN_FILE, data() | settings)
+    return rows
+
+
+def data() -> dict[str, Any]:
+    vocabulary = str(real_text_vocabulary(MIXTURE, 0))
+    return {"VOCABULARY": vocabulary, "MIXTURE": MIXTURE, "DataConfig.evaluation_examples": 300} | SHAPE
+
+
+def train(rows: Path, parametrization: str, width: int, peak: float, seed: int, steps: int) -> dict[str, Any]:
     """Returns the figures of one run, with the mean loss over languages."""
-    bindings = SHAPE | PARAMETRIZATIONS[parametrization]
-    bindings |= {"WIDTH": width, "HEADS": width // 32, "MLP_HIDDEN": 2 * width, "Cosine.peak": peak}
-    bindings |= {"VOCABULARY": str(real_text_vocabulary(MIXTURE, 0)), "DataConfig.evaluation_examples": 300}
+    bindings = data() | PARAMETRIZATIONS[parametrization] | {"DataConfig.materialized": str(rows), "Cosine.peak": peak}
+    bindings |= {"WIDTH": width, "HEADS": width // 32, "MLP_HIDDEN": 2 * width}
     run = measure_run(GIN_FILE, MIXTURE, steps, seed, bindings)
     losses = [found["loss"] for found in run["tasks"].values()]
     return {"parametrization": parametrization, "width": width, "peak": peak, "loss": sum(losses) / len(losses)} | run
@@ -95,12 +109,14 @@ def main() -> None:
         for name in (("maximal update",) if width == BASE else PARAMETRIZATIONS)
         for peak in PEAKS
     ]
-    for setting in settings:
-        if setting in done:
-            continue
-        runs.append({"environment": environment()} | train(*setting))
-        RESULT.write_text(json.dumps({"runs": runs}, indent=2) + "\n", encoding="utf-8")
-        print(*setting, f"loss {runs[-1]['loss']:.3f}", f"{runs[-1]['seconds']:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for setting in settings:
+            if setting in done:
+                continue
+            rows = write_rows(Path(directory), *setting[-2:])
+            runs.append({"environment": environment()} | train(rows, *setting))
+            RESULT.write_text(json.dumps({"runs": runs}, indent=2) + "\n", encoding="utf-8")
+            print(*setting, f"loss {runs[-1]['loss']:.3f}", f"{runs[-1]['seconds']:.0f} s", flush=True)
     print(losses_table(runs))
     draw(runs)
 

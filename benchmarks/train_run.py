@@ -14,14 +14,18 @@ from m5jax.evaluation.tables import format_table
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def run_command(words: Sequence[str], gin_file: str, bindings: Mapping[str, Any]) -> None:
+    """Runs a command of m5jax on a gin file without its output; `bindings` are in Python's notation."""
+    flags = [f"--gin_file={gin_file}", *(f"--gin.{name}={value!r}" for name, value in bindings.items())]
+    command = [sys.executable, "-m", "m5jax.cli.main", *words, *flags]
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def train_run(gin_file: str, bindings: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-    """Returns the summary of a run that is then thrown away, with its logged `metrics`, and its seconds; `bindings` are
-    in Python's notation."""
+    """Returns the summary of a run that is then thrown away, with its logged `metrics`, and its seconds."""
     with tempfile.TemporaryDirectory() as directory:
-        flags = [f"--gin.{name}={value!r}" for name, value in {**bindings, "RUN_DIR": f"{directory}/run"}.items()]
-        command = [sys.executable, "-m", "m5jax.cli.main", "train", f"--gin_file={gin_file}", *flags]
         started = time.perf_counter()
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run_command(["train"], gin_file, {**bindings, "RUN_DIR": f"{directory}/run"})
         seconds = time.perf_counter() - started
         summary = json.loads((Path(directory) / "run" / "summary.json").read_text(encoding="utf-8"))
         lines = (Path(directory) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

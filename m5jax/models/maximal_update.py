@@ -2,8 +2,8 @@
 
 What differs from the standard one, of a model `m = width / base_width` times as wide as its base (table 8, Adam):
 embeddings start as large as the base's, logits are divided by `m`, attention scores shrink with the head's size instead
-of its root, and matrices from width to width take updates `m` times smaller (`m5jax.training.optimizers`). At its base's
-own width both are the same.
+of its root, and matrices from width to width take updates `m` times smaller (`m5jax.training.optimizers`). Of the base
+itself both are the same.
 """
 
 import dataclasses
