@@ -40,7 +40,7 @@ def measure(name: str, depth: int, steps: int) -> dict[str, Any]:
     experiment, config, fields, bindings = MODELS[name]
     shape = {"width": 64, "mlp_hidden": 128, "dtype": "bfloat16"} | dict.fromkeys(fields, depth)
     settings = {f"{config}.{field}": value for field, value in shape.items()} | bindings
-    settings |= {"LENGTH": LENGTH, "BATCH_SIZE": 16, "TRAIN_STEPS": steps, "TrainerConfig.log_every": 5}
+    settings |= {"LENGTH": LENGTH, "BATCH_SIZE": 4, "TRAIN_STEPS": steps, "TrainerConfig.log_every": 5}
     settings |= {"TrainerConfig.evaluate_every": 0, "TrainerConfig.checkpoint_every": 0}
     summary, seconds = train_run(f"gin_configs/experiments/{experiment}.gin", settings)
     lines = [line for line in summary["metrics"] if "train/loss" in line]

@@ -54,7 +54,10 @@ def _model(
 ) -> tuple[Any, np.ndarray]:
     """Returns the reference and its labels."""
     if isinstance(config, EncoderDecoderConfig):
-        return transformers.T5ForConditionalGeneration(_t5_config(config)), batch["targets"]
+        model = transformers.T5ForConditionalGeneration(_t5_config(config))
+        if not config.tied_logits:  # tied when it is made, whatever its config says
+            model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+        return model, batch["targets"]
     model = transformers.ModernBertForMaskedLM._from_config(_config(config, tuned), attn_implementation="sdpa")
     return model, _labels(batch)
 
@@ -63,7 +66,7 @@ def _t5_config(config: EncoderDecoderConfig) -> transformers.T5Config:
     return transformers.T5Config(
         vocab_size=config.vocab_size,
         d_model=config.width,
-        d_kv=config.head_dim,
+        d_kv=config.head_size,
         d_ff=config.mlp_hidden,
         num_layers=config.encoder_layers,
         num_decoder_layers=config.decoder_layers,

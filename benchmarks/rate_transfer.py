@@ -3,8 +3,8 @@
     M5JAX_DATA=DATA python benchmarks/rate_transfer.py
 
 Trains encoders of width 128, 256 and 512 on real text in three languages, the same rows, at rates a factor of two apart
-and measures the loss of held-out text. Writes benchmarks/results/rate_transfer.json after each run and goes on with those that are
-missing there; draws docs/images/rate_transfer.png. At width 128, the base, both parametrizations are the same runs.
+and measures the loss of held-out text. Writes benchmarks/results/rate_transfer.json after each run, goes on with those
+that are missing there, and draws docs/images/rate_transfer.png. At width 128, the base, both parametrizations are one.
 """
 
 import argparse
@@ -30,6 +30,7 @@ BASE, WIDTHS = 128, (128, 256, 512)
 PEAKS = tuple(5e-4 * 2**power for power in range(7))
 # What changes the runs; the settings of the parametrizations.
 SHAPE = {"LENGTH": 128, "BATCH_SIZE": 16, "Cosine.warmup_steps": 50, "EncoderConfig.vocab_size": 18432}
+SHAPE |= {"Proportional.alpha": 0.3, "EncoderConfig.layers": 4}
 PARAMETRIZATIONS: dict[str, dict[str, Any]] = {"maximal update": {}, "standard": {"EncoderConfig.maximal_update": None}}
 
 
@@ -98,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=250, help="of each run (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each setting (default: %(default)s)")
+    parser.add_argument("--peaks", type=float, nargs="+", default=PEAKS, choices=PEAKS, help="(default: all)")
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, choices=WIDTHS, help="(default: all)")
     arguments = parser.parse_args()
     runs = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.is_file() else []
@@ -107,7 +109,7 @@ def main() -> None:
         for seed in range(arguments.seeds)
         for width in arguments.widths
         for name in (("maximal update",) if width == BASE else PARAMETRIZATIONS)
-        for peak in PEAKS
+        for peak in arguments.peaks
     ]
     with tempfile.TemporaryDirectory() as directory:
         for setting in settings:

@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("m5jax")
 # The modules of tensor functions; protocols elsewhere are for static checks only.
 MODELS = [
     "attention",
+    "blocks",
     "decoder",
     "decoding_cache",
     "encoder",

@@ -128,9 +128,10 @@ def test_commands_by_hand(workshop):
 
 def test_commands_of_the_training_page_run(workshop):
     text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
-    _, sizes, size, mesh, materialize, train = commands(text)
+    _, sizes, size, wide, mesh, materialize, train = commands(text)
     assert "encoder_decoder_100b" in run(sizes, workshop)
     assert "8.03G" in run(size, workshop)
+    assert "accuracy" in run(wide, workshop)
     assert "accuracy" in run(mesh, workshop)
     assert "5,000 rows" in run(materialize, workshop)
     assert "accuracy" in run(train, workshop)

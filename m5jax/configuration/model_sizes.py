@@ -69,11 +69,10 @@ def count_parts(model: FunctionalModel) -> dict[str, int]:
 def cache_bytes(config: ModelConfig) -> int:
     """Returns the bytes of bfloat16 keys and values that writing keeps a token; those an encoder-decoder keeps of a
     token of inputs are as many."""
-    if isinstance(config, DecoderConfig):
-        return 2 * config.layers * config.kv_heads * config.head_dim * _BFLOAT16
-    if isinstance(config, EncoderDecoderConfig):
-        return 2 * config.decoder_layers * config.heads * config.head_dim * _BFLOAT16
-    return 0
+    if isinstance(config, EncoderConfig):
+        return 0
+    layers = config.layers if isinstance(config, DecoderConfig) else config.decoder_layers
+    return 2 * layers * config.key_value_heads * config.head_size * _BFLOAT16
 
 
 def _row(name: str, config: ModelConfig, model: FunctionalModel, length: int) -> list[Any]:

@@ -4,12 +4,11 @@ Semantics used everywhere: `segment_ids` [batch, length] number the packed examp
 token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.backend import get_backend
 from jaxtyping import Array, Bool, Float, Int
 
 from m5jax.models.layers import RmsNorm, linear, normal_parameter
@@ -45,22 +44,22 @@ def dot_product_attention(
     key: Float[Array, "batch keys kv_heads head_dim"],
     value: Float[Array, "batch keys kv_heads head_dim"],
     mask: Bool[Array, "batch 1 length keys"],
-    scale: float | None = None,
+    scale: float,
     bias: Float[Array, "#batch heads length keys"] | None = None,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Softmax attention (arXiv 1706.03762, equation 1); scores and softmax in float32.
 
     Consecutive query heads share a key and value head where there are fewer of these (arXiv 2305.13245). Scores are
-    products times `scale` (None: 1 / sqrt(head_dim)), plus `bias`.
+    products times `scale`, plus `bias`. On NVIDIA GPUs by cuDNN, which does not hold the scores, where it can.
     """
+    if bias is None and on_cuda() and cudnn_takes(query, key):
+        return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, implementation="cudnn")
     batch, length, heads, head_dim = query.shape
     kv_heads = key.shape[2]
     grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
     scores = jnp.einsum("bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32)
     scores = scores.reshape(batch, heads, length, -1)
-    if scale is None:
-        scores = scores / math.sqrt(head_dim)
-    elif scale != 1.0:
+    if scale != 1.0:
         scores = scores * scale
     if bias is not None:
         scores = scores + bias
@@ -68,6 +67,22 @@ def dot_product_attention(
     probabilities = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     probabilities = probabilities.reshape(batch, kv_heads, heads // kv_heads, length, -1)
     return jnp.einsum("bhgqk,bkhd->bqhgd", probabilities, value).reshape(query.shape)
+
+
+def on_cuda() -> bool:
+    """Returns whether products run on NVIDIA GPUs unless said."""
+    return "cuda" in get_backend().platform_version.lower()
+
+
+def cudnn_takes(
+    query: Float[Array, "batch length heads head_dim"], key: Float[Array, "batch keys kv_heads head_dim"]
+) -> bool:
+    """Returns whether cuDNN has attention of these shapes and types, on every GPU (`jax.nn.dot_product_attention`).
+
+    It gives learned biases of a row each no gradient, and says nothing, so that these are not for it.
+    """
+    is_half = query.dtype in (jnp.bfloat16, jnp.float16)
+    return is_half and query.shape[3] <= 128 and not query.shape[3] % 8 and not query.shape[1] % 2 | key.shape[1] % 2
 
 
 class Attention(nnx.Module):
@@ -80,8 +95,8 @@ class Attention(nnx.Module):
       dtype: of the products.
       rngs: draws the kernels.
       query_stddev, output_stddev: of the initial kernels.
-      scale: of the scores; None: 1 / sqrt(head_dim).
-      norm_epsilon: of a norm of each query and key head (arXiv 2302.05442, section 2); None: there is none.
+      scale: of the scores.
+      norm_epsilon: of a norm of each query and key head; None: there is none.
     """
 
     def __init__(
@@ -92,20 +107,17 @@ class Attention(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
         *,
+        kv_heads: int,
+        query_stddev: float,
         output_stddev: float,
-        kv_heads: int | None = None,
-        query_stddev: float | None = None,
-        scale: float | None = None,
-        norm_epsilon: float | None = None,
+        scale: float,
+        norm_epsilon: float | None,
     ):
         self.dtype, self.scale = dtype, scale
-        stddev = width**-0.5
-        shape, axes = (width, kv_heads or heads, head_dim), ("embed", "kv_heads", "head_dim")
-        self.query = normal_parameter(
-            rngs, (width, heads, head_dim), ("embed", "heads", "head_dim"), query_stddev or stddev
-        )
-        self.key = normal_parameter(rngs, shape, axes, stddev)
-        self.value = normal_parameter(rngs, shape, axes, stddev)
+        shape, axes = (width, kv_heads, head_dim), ("embed", "kv_heads", "head_dim")
+        self.query = normal_parameter(rngs, (width, heads, head_dim), ("embed", "heads", "head_dim"), query_stddev)
+        self.key = normal_parameter(rngs, shape, axes, width**-0.5)
+        self.value = normal_parameter(rngs, shape, axes, width**-0.5)
         self.output = normal_parameter(rngs, (heads, head_dim, width), ("heads", "head_dim", "embed"), output_stddev)
         self.normalized = norm_epsilon is not None
         if norm_epsilon is not None:

@@ -14,7 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from m5jax.errors import UserError
-from m5jax.models.attention import Attention, attention_mask, same_segment
+from m5jax.models.attention import attention_mask, same_segment
+from m5jax.models.blocks import View, make_attention, make_mlp, make_norm, make_views
 from m5jax.models.decoding_cache import (
     DecodingCache,
     KeysAndValues,
@@ -23,68 +24,40 @@ from m5jax.models.decoding_cache import (
     put_keys_and_values,
 )
 from m5jax.models.heads import token_logits
-from m5jax.models.layers import GatedMlp, RmsNorm, dropout, embedding_dropout, normal_parameter, tanh_gelu
-from m5jax.models.maximal_update import MaximalUpdate
+from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.relative_positions import RelativePositionBias
-from m5jax.models.rotary import Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
 from partitioning import constrain
 
-_POSITIVE = ("vocab_size", "width", "encoder_layers", "decoder_layers", "heads", "head_dim", "mlp_hidden")
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderDecoderConfig(ModelSettings):
-    """Shape and numerics of an encoder-decoder.
+    """Shape and numerics of an encoder-decoder, as `ModelSettings` and:
 
     Attributes:
-      vocab_size: rows of the embedding, at least the vocabulary's size.
-      width: size of a token's state.
       encoder_layers: layers over the inputs.
       decoder_layers: layers over the targets.
-      heads: attention heads.
-      head_dim: size of a head; heads * head_dim need not be the width.
-      mlp_hidden: hidden units of the gated MLP.
       position_embedding: "relative" (T5) or "rotary".
       relative_buckets: of the relative position bias, a multiple of 2 from 4.
       relative_max_distance: tokens apart from where on all share a bucket, more than half of the buckets.
-      rotary_theta: base of the rotary frequencies.
       tied_logits: logits come from the embedding, with states scaled by width**-0.5 (T5); else from a matrix of their
         own (T5 1.1, mT5).
-      dropout_rate: of the embeddings and of each attention and MLP output.
-      norm_epsilon: added to the mean square in norms.
-      dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
-      remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
-      maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
-    vocab_size: int
-    width: int
     encoder_layers: int
     decoder_layers: int
-    heads: int
-    head_dim: int
-    mlp_hidden: int
+    activation: str = "gelu_tanh"
     position_embedding: str = "relative"
     relative_buckets: int = 32
     relative_max_distance: int = 128
-    rotary_theta: float = 10_000.0
     tied_logits: bool = False
-    dropout_rate: float = 0.0
-    norm_epsilon: float = 1e-6
-    dtype: str = "auto"
-    remat: str = "none"
-    maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
-        self.check(_POSITIVE, ("rotary_theta", "norm_epsilon"))
         self.check_choice("position_embedding", ("relative", "rotary"))
-        if self.position_embedding == "rotary" and self.head_dim % 2:
-            raise UserError(
-                f"EncoderDecoderConfig.head_dim = {self.head_dim}; rotary positions need heads of an even size"
-            )
-        if self.position_embedding == "rotary":
+        super().__post_init__()
+        self.check_counts(("encoder_layers", "decoder_layers"))
+        if self.rotates:
             return
         if self.relative_buckets < 4 or self.relative_buckets % 2:
             raise UserError(
@@ -96,6 +69,10 @@ class EncoderDecoderConfig(ModelSettings):
                 f"more than half of relative_buckets = {self.relative_buckets} is needed"
             )
 
+    @property
+    def rotates(self) -> bool:
+        return self.position_embedding == "rotary"
+
     def make(self, rngs: nnx.Rngs) -> "EncoderDecoder":
         return EncoderDecoder(self, rngs)
 
@@ -106,11 +83,12 @@ class EncoderDecoderConfig(ModelSettings):
         Counts matrix products only, as `EncoderConfig.flops_per_token`, and all scores of the decoder, masked ones too.
         """
         targets = predicted_fraction * length
-        projection, mlp = self.width * self.heads * self.head_dim, 3 * self.width * self.mlp_hidden
-        scores = 2 * self.heads * self.head_dim  # and weighted sums, a key
-        of_input = self.encoder_layers * (4 * projection + mlp + length * scores)
-        of_input += self.decoder_layers * 2 * projection  # keys and values that targets attend to
-        of_target = self.decoder_layers * (6 * projection + mlp + (targets + length) * scores)
+        # Of a head of cross attention: queries and outputs, or keys and values; scores and weighted sums of a key.
+        projections, scores = 2 * self.width * self.head_size, 2 * self.head_size
+        of_input = self.encoder_layers * self.layer_products(length)
+        of_input += self.decoder_layers * self.key_value_heads * projections
+        of_target = self.layer_products(targets) + self.heads * (projections + length * scores)
+        of_target *= self.decoder_layers
         of_target += self.width * self.vocab_size
         return 6.0 * (of_input + predicted_fraction * of_target) / (1 + predicted_fraction)
 
@@ -120,28 +98,26 @@ class _Layer(nnx.Module):
 
     def __init__(self, config: EncoderDecoderConfig, crosses: bool, rngs: nnx.Rngs):
         self.dropout_rate, self.crosses = config.dropout_rate, crosses
-        width, epsilon, dtype = config.width, config.norm_epsilon, config.compute_dtype
-        self.attention_norm = RmsNorm(width, epsilon)
-        self.attention = _attention(config, rngs)
+        self.attention_norm = make_norm(config)
+        self.attention = make_attention(config, rngs, scaled_queries=True)
         if crosses:
-            self.cross_attention_norm = RmsNorm(width, epsilon)
-            self.cross_attention = _attention(config, rngs)
-        self.mlp_norm = RmsNorm(width, epsilon)
-        self.mlp = GatedMlp(width, config.mlp_hidden, config.mlp_hidden**-0.5, dtype, rngs, tanh_gelu)
+            self.cross_attention_norm = make_norm(config)
+            self.cross_attention = make_attention(config, rngs, scaled_queries=True)
+        self.mlp_norm = make_norm(config)
+        self.mlp = make_mlp(config, rngs)
 
     def __call__(
         self,
         x: Float[Array, "batch length embed"],
         key: Key[Array, ""] | None,
-        mask: Bool[Array, "batch 1 length length"],
+        view: View,
         bias: Float[Array, "batch heads length length"] | None,
-        rotation: Rotation | None,
         encoded: Float[Array, "batch keys embed"] | None,
         cross_mask: Bool[Array, "batch 1 length keys"] | None,
     ) -> Float[Array, "batch length embed"]:
         attention_key, cross_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         normed = self.attention_norm(x)
-        attended = self.attention(normed, normed, mask, bias=bias, rotation=rotation)
+        attended = self.attention(normed, normed, view.mask, bias=bias, rotation=view.rotation)
         x = x + dropout(attended, self.dropout_rate, attention_key)
         if self.crosses:
             assert encoded is not None
@@ -156,33 +132,19 @@ class _Layer(nnx.Module):
         carry: tuple[Array, KeysAndValues],
         index: Int[Array, ""],
         position: Int[Array, ""],
-        mask: Bool[Array, "batch 1 1 keys"],
+        view: View,
         bias: Float[Array, "#batch heads 1 keys"] | None,
-        rotation: Rotation | None,
         crossed: tuple[Array, Array],
         cross_mask: Bool[Array, "batch 1 1 inputs"],
     ) -> tuple[Array, KeysAndValues]:
         """Returns the state of one target a row, [batch, 1, embed], and the cache with its keys and values."""
         x, own = carry
         normed = self.attention_norm(x)
-        new = self.attention.keys_and_values(normed, rotation)
+        new = self.attention.keys_and_values(normed, view.rotation)
         own, (key, value) = put_keys_and_values(own, new, index, position)
-        x = x + self.attention.attend(normed, key, value, mask, bias=bias, rotation=rotation)
+        x = x + self.attention.attend(normed, key, value, view.mask, bias=bias, rotation=view.rotation)
         x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_mask)
         return x + self.mlp(self.mlp_norm(x)), own
-
-
-def _attention(config: EncoderDecoderConfig, rngs: nnx.Rngs) -> Attention:
-    return Attention(
-        config.width,
-        config.heads,
-        config.head_dim,
-        config.compute_dtype,
-        rngs,
-        query_stddev=(config.width * config.base_head_dim) ** -0.5,
-        output_stddev=(config.heads * config.head_dim) ** -0.5,
-        scale=config.base_head_dim / config.head_dim,
-    )
 
 
 class _Stack(nnx.Module):
@@ -192,7 +154,7 @@ class _Stack(nnx.Module):
         self.config = config
         self.count = config.decoder_layers if is_decoder else config.encoder_layers
         self.is_decoder = is_decoder
-        if config.position_embedding == "relative":
+        if not config.rotates:
             self.position_bias = RelativePositionBias(
                 config.heads,
                 config.relative_buckets,
@@ -202,7 +164,7 @@ class _Stack(nnx.Module):
                 rngs,
             )
         self.layers = stack_layers(lambda layer_rngs: _Layer(config, is_decoder, layer_rngs), self.count, rngs)
-        self.final_norm = RmsNorm(config.width, config.norm_epsilon)
+        self.final_norm = make_norm(config)
 
     def __call__(
         self,
@@ -218,12 +180,15 @@ class _Stack(nnx.Module):
         x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, self.count)
         mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
         cross_mask = None if encoded_segment_ids is None else same_segment(segment_ids, encoded_segment_ids)
-        bias, rotation = self._bias(positions, positions), self._rotation(positions)
+        views = make_views(config, mask, positions, positions, causal=self.is_decoder)
+        bias = self._bias(positions, positions)
 
-        def apply(layer: _Layer, carry: Array, key: Any) -> Array:
-            return layer(carry, key, mask, bias, rotation, encoded, cross_mask)
+        def apply(layer: _Layer, carry: Array, extra: Any) -> Array:
+            index, layer_key = extra
+            return layer(carry, layer_key, views.of_layer(index), bias, encoded, cross_mask)
 
-        return self.final_norm(scan_layers(self.layers, x, apply, layer_keys, config.remat))
+        x = scan_layers(self.layers, x, apply, (jnp.arange(self.count), layer_keys), config.remat)
+        return self.final_norm(x)
 
     def step(
         self, embedded: Float[Array, "batch 1 embed"], position: Int[Array, ""], cache: DecodingCache
@@ -231,12 +196,13 @@ class _Stack(nnx.Module):
         """Returns the decoder's state at one target a row, and the cache with it."""
         rows, length = len(embedded), cache.own[0].shape[2]
         keys, here = jnp.arange(length)[None], position[None, None]
-        bias, rotation = self._bias(here, keys), self._rotation(here)
         mask = jnp.broadcast_to(keys <= position, (rows, length))[:, None, None]
+        views, bias = make_views(self.config, mask, here, keys, causal=True), self._bias(here, keys)
 
         def apply(layer: _Layer, carry: Any, per_layer: Any) -> Any:
             index, crossed = per_layer
-            return layer.step(carry, index, position, mask, bias, rotation, crossed, cache.input_mask[:, None, None])
+            cross_mask = cache.input_mask[:, None, None]
+            return layer.step(carry, index, position, views.of_layer(index), bias, crossed, cross_mask)
 
         per_layer = (jnp.arange(self.count), cache.crossed)
         x, own = scan_layers(self.layers, (embedded, cache.own), apply, per_layer, "none")
@@ -255,14 +221,7 @@ class _Stack(nnx.Module):
     def _bias(
         self, query_positions: Int[Array, "batch length"], key_positions: Int[Array, "batch keys"]
     ) -> Float[Array, "batch heads length keys"] | None:
-        if self.config.position_embedding != "relative":
-            return None
-        return self.position_bias(query_positions, key_positions)
-
-    def _rotation(self, positions: Int[Array, "batch length"]) -> Rotation | None:
-        if self.config.position_embedding != "rotary":
-            return None
-        return rotary_angles(positions, self.config.head_dim, self.config.rotary_theta)
+        return None if self.config.rotates else self.position_bias(query_positions, key_positions)
 
 
 class EncoderDecoder(nnx.Module):
@@ -327,7 +286,7 @@ class EncoderDecoder(nnx.Module):
         config, rows = self.config, len(inputs)
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
         crossed = self.decoder.crossed(self.encode(inputs, segment_ids, positions))
-        shape = (config.decoder_layers, rows, length, config.heads, config.head_dim)
+        shape = (config.decoder_layers, rows, length, config.key_value_heads, config.head_size)
         own = empty_keys_and_values(*shape, config.compute_dtype)
         return jnp.zeros(rows, jnp.int32), DecodingCache(own, segment_ids > 0, crossed)
 
@@ -350,7 +309,7 @@ class EncoderDecoder(nnx.Module):
         kernel = self.embedding if config.tied_logits else self.output_embedding
         if config.tied_logits:
             hidden = hidden * jnp.asarray(config.base_width**-0.5, hidden.dtype)
-        return token_logits(hidden, kernel[...], config.compute_dtype) / config.width_multiple
+        return token_logits(hidden, kernel[...], config)
 
     def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
         return self.embedding[...].astype(self.config.compute_dtype)[tokens]

@@ -4,36 +4,46 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from m5jax.models.layers import LayerNorm, gelu, linear, normal_parameter
+from m5jax.models.blocks import make_norm
+from m5jax.models.layers import ACTIVATIONS, linear, normal_parameter
+from m5jax.models.settings import ModelSettings
 from partitioning import constrain
 
 POOLINGS = ("mean", "first")
 
 
 class MaskedLanguageModelHead(nnx.Module):
-    """Dense, GELU and norm before the logits on the tied embedding (BERT, arXiv 1810.04805; ModernBERT, 2412.13663)."""
+    """Dense, activation and norm before the logits on the tied embedding (BERT, arXiv 1810.04805; ModernBERT,
+    2412.13663)."""
 
-    def __init__(self, width: int, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.dtype = dtype
-        self.dense = normal_parameter(rngs, (width, width), ("embed", "mlp"), width**-0.5)
-        self.norm = LayerNorm(width, epsilon)
+    def __init__(self, config: ModelSettings, has_bias: bool, rngs: nnx.Rngs):
+        self.config = config
+        self.dense = normal_parameter(rngs, (config.width, config.width), ("embed", "mlp"), config.width**-0.5)
+        self.norm = make_norm(config)
+        self.has_bias = has_bias
+        if has_bias:
+            self.bias = nnx.Param(jnp.zeros((config.vocab_size,), jnp.float32), logical_axes=("vocab",))
 
     def __call__(
         self, hidden: Float[Array, "batch budget embed"], embedding: Float[Array, "vocab embed"]
     ) -> Float[Array, "batch budget vocab"]:
         """Returns float32 logits."""
-        transformed = self.norm(gelu(linear(hidden, self.dense[...], self.dtype)))
+        dense = linear(hidden, self.dense[...], self.config.compute_dtype)
+        transformed = self.norm(ACTIVATIONS[self.config.activation](dense))
         # Without this pin XLA computes wrong gradients of the dense layer and the norm on a 2 x 2 x 2 mesh.
         transformed = constrain(transformed, "batch", None, "embed")
-        return token_logits(transformed, embedding, self.dtype)
+        logits = token_logits(transformed, embedding, self.config)
+        return logits + self.bias[...] if self.has_bias else logits
 
 
 def token_logits(
-    hidden: Float[Array, "batch length embed"], embedding: Float[Array, "vocab embed"], dtype: jnp.dtype
+    hidden: Float[Array, "batch length embed"], embedding: Float[Array, "vocab embed"], config: ModelSettings
 ) -> Float[Array, "batch length vocab"]:
-    """Returns float32 logits: products of states with the vocabulary's rows."""
+    """Returns float32 logits: products of states with the vocabulary's rows, which grow with the width and are divided
+    by how much (arXiv 2203.03466, table 8)."""
     flat = hidden.reshape(-1, hidden.shape[-1])  # as in `linear`
-    logits = jnp.matmul(flat, embedding.astype(dtype).T, preferred_element_type=jnp.float32)
+    logits = jnp.matmul(flat, embedding.astype(config.compute_dtype).T, preferred_element_type=jnp.float32)
+    logits = logits / config.width_multiple
     return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 
 

@@ -81,6 +81,9 @@ def _root_mean_square_normalize(x: jax.Array, scale: jax.Array, epsilon: float) 
     return (x32 * jax.lax.rsqrt(mean_square + epsilon) * scale).astype(x.dtype)
 
 
+NORMS: dict[str, Callable[[int, float], LayerNorm | RmsNorm]] = {"layer": LayerNorm, "rms": RmsNorm}
+
+
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns `x Phi(x)` (arXiv 1606.08415), computed in float32 by erf, which XLA evaluates faster than erfc."""
     x32 = x.astype(jnp.float32)
@@ -97,25 +100,26 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.silu(x.astype(jnp.float32)).astype(x.dtype)
 
 
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"gelu": gelu, "gelu_tanh": tanh_gelu, "silu": silu}
+
+
 @functools.partial(_cheap_to_recompute, static_argnums=2)
 def _gated(up: jax.Array, gate: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
     return activation(up) * gate
 
 
 class GatedMlp(nnx.Module):
-    """`(activation(x up) * (x gate)) down` (arXiv 2002.05202), without biases.
-
-    With the exact GELU, unless said, it is GeGLU; with SiLU, SwiGLU.
-    """
+    """`(activation(x up) * (x gate)) down` (arXiv 2002.05202), without biases."""
 
     def __init__(
         self,
         width: int,
         hidden: int,
-        output_stddev: float,
+        activation: Callable[[jax.Array], jax.Array],
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
-        activation: Callable[[jax.Array], jax.Array] = gelu,
+        *,
+        output_stddev: float,
     ):
         self.dtype = dtype
         self.activation = activation

@@ -1,5 +1,6 @@
-"""What the configs of all models share."""
+"""What the configs of all models share: the shape of a layer, its options, and numerics."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -7,39 +8,114 @@ import jax
 import jax.numpy as jnp
 
 from m5jax.errors import UserError, unknown_name
+from m5jax.models.layers import ACTIVATIONS, NORMS
 from m5jax.models.maximal_update import MaximalUpdate
 from m5jax.models.stack import REMAT_POLICIES
 
 DTYPES = ("auto", "float32", "bfloat16")
+_COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "global_every", "local_window")
+_POSITIVE = ("rotary_theta", "local_rotary_theta", "norm_epsilon")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Base of a model's config dataclass, which has at least these fields."""
+    """Base of a model's config.
 
+    Attributes:
+      vocab_size: rows of the embedding, at least the vocabulary's size.
+      width: size of a token's state.
+      heads: attention heads of queries.
+      mlp_hidden: hidden units of the gated MLP.
+      head_dim: size of a head; None: width / heads.
+      kv_heads: heads of keys and values, a divisor of `heads`, for groups of these (arXiv 2305.13245); None: as many.
+      query_key_norm: each query and key head is normed (arXiv 2302.05442, section 2).
+      norm: "layer" (arXiv 1607.06450) or "rms" (arXiv 1910.07467), without biases.
+      activation: in the gated MLP (arXiv 2002.05202): "gelu", "gelu_tanh" (T5's) or "silu" (SwiGLU).
+      rotary_theta: base of the rotary frequencies.
+      global_every: the first layer and every `global_every`-th after it see all tokens that they may, the others near
+        ones (arXiv 2412.13663, section 2.1.2); 1: all see all.
+      local_window: tokens that are near: half of them on each side, or all before where later ones are not seen.
+      local_rotary_theta: as `rotary_theta`, in layers that see near tokens.
+      dropout_rate: of the embedding and of each attention and MLP output.
+      norm_epsilon: added to the variance or mean square in norms.
+      dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
+      remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+      maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
+    """
+
+    vocab_size: int
     width: int
-    head_dim: int
-    dropout_rate: float
-    dtype: str
-    remat: str
-    maximal_update: MaximalUpdate | None
+    heads: int
+    mlp_hidden: int
+    head_dim: int | None = None
+    kv_heads: int | None = None
+    query_key_norm: bool = False
+    norm: str = "rms"
+    activation: str = "gelu"
+    rotary_theta: float = 10_000.0
+    global_every: int = 1
+    local_window: int = 128
+    local_rotary_theta: float = 10_000.0
+    dropout_rate: float = 0.0
+    norm_epsilon: float = 1e-6
+    dtype: str = "auto"
+    remat: str = "none"
+    maximal_update: MaximalUpdate | None = None
 
-    def check(self, counts: Sequence[str], positive: Sequence[str]) -> None:
-        """Raises UserError where a count is below 1, a `positive` field is not, or a common one is not allowed."""
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{self._named(name)} = {getattr(self, name)}; a positive integer is needed")
-        for name in positive:
+    def __post_init__(self) -> None:
+        self.check_counts(_COUNTS)
+        for name in _POSITIVE:
             if not 0.0 < getattr(self, name) < math.inf:
-                raise UserError(f"{self._named(name)} = {getattr(self, name)}; allowed: above 0")
+                raise UserError(f"{self.named(name)} = {getattr(self, name)}; allowed: above 0")
         if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(f"{self._named('dropout_rate')} = {self.dropout_rate}; allowed: 0 up to, not including, 1")
+            raise UserError(f"{self.named('dropout_rate')} = {self.dropout_rate}; allowed: 0 up to, not including, 1")
+        self.check_choice("norm", tuple(NORMS))
+        self.check_choice("activation", tuple(ACTIVATIONS))
         self.check_choice("dtype", DTYPES)
         self.check_choice("remat", tuple(REMAT_POLICIES))
+        self._check_heads()
+
+    def check_counts(self, names: Sequence[str]) -> None:
+        """Raises UserError where a field is below 1."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise UserError(f"{self.named(name)} = {getattr(self, name)}; a positive integer is needed")
 
     def check_choice(self, name: str, allowed: Sequence[str]) -> None:
         """Raises UserError where a field is none of the names that are allowed."""
         if getattr(self, name) not in allowed:
-            raise unknown_name(self._named(name), getattr(self, name), allowed)
+            raise unknown_name(self.named(name), getattr(self, name), allowed)
+
+    def named(self, field: str) -> str:
+        """Returns a field's name for messages."""
+        return f"{type(self).__name__}.{field}"
+
+    def _check_heads(self) -> None:
+        if self.head_dim is None and self.width % self.heads:
+            raise UserError(f"{self.named('width')} = {self.width} does not split into {self.heads} heads")
+        if self.head_size < 1:
+            raise UserError(f"{self.named('head_dim')} = {self.head_dim}; a positive integer is needed")
+        if self.rotates and self.head_size % 2:
+            raise UserError(f"{self.named('head_dim')} = {self.head_size}; rotary positions need heads of an even size")
+        if self.key_value_heads < 1 or self.heads % self.key_value_heads:
+            raise UserError(
+                f"{self.named('kv_heads')} = {self.kv_heads} does not divide heads = {self.heads} into equal groups"
+            )
+
+    @property
+    def rotates(self) -> bool:
+        """Whether positions are rotary."""
+        return True
+
+    @property
+    def head_size(self) -> int:
+        """Of queries, keys and values."""
+        return self.width // self.heads if self.head_dim is None else self.head_dim
+
+    @property
+    def key_value_heads(self) -> int:
+        """How many heads keys and values have."""
+        return self.heads if self.kv_heads is None else self.kv_heads
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -54,19 +130,16 @@ class ModelSettings:
         return self.maximal_update.base_width if self.maximal_update else self.width
 
     @property
-    def base_head_dim(self) -> int:
+    def base_head_size(self) -> int:
         """As `base_width`, the size of heads."""
-        return self.maximal_update.base_head_dim if self.maximal_update else self.head_dim
+        return self.maximal_update.base_head_dim if self.maximal_update else self.head_size
 
     @property
     def width_multiple(self) -> float:
         """How many times as wide as its base this model is."""
         return self.width / self.base_width
 
-    @property
-    def attention_scale(self) -> float:
-        """Of scores of queries and keys whose entries are about 1."""
-        return self.base_head_dim**0.5 / self.head_dim
-
-    def _named(self, field: str) -> str:
-        return f"{type(self).__name__}.{field}"
+    def layer_products(self, keys: float) -> float:
+        """Returns multiplications a token of a layer's self-attention over `keys` tokens and MLP."""
+        projections = 2 * self.width * (self.heads + self.key_value_heads) * self.head_size
+        return projections + 3 * self.width * self.mlp_hidden + 2 * keys * self.heads * self.head_size

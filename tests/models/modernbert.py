@@ -18,6 +18,8 @@ def to_modernbert(parameters: Parameters) -> dict[str, np.ndarray]:
         "head.norm.weight": head["norm"]["scale"],
         "decoder.weight": arrays["embedding"],
     }
+    if "bias" in head:
+        named["decoder.bias"] = head["bias"]
     attention, mlp = layers["attention"], layers["mlp"]
     width = arrays["embedding"].shape[1]
     for index in range(len(layers["mlp_norm"]["scale"])):

@@ -35,7 +35,7 @@ def from_t5(named: Mapping[str, np.ndarray], config: EncoderDecoderConfig) -> Pa
         parameters["output_embedding"] = named["lm_head.weight"]
     for path, name in _of_stacks():
         _put(parameters, path, named[name])
-    heads = (config.heads, config.head_dim)
+    heads = (config.heads, config.head_size)
     for stack, count in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         for layer in zip(*(_of_layer(stack, index) for index in range(count)), strict=True):
             path = layer[0][0]

@@ -1,8 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import m5jax.models.attention
 from m5jax.models.attention import attention_mask, dot_product_attention
 
 
@@ -26,7 +29,7 @@ def test_attention_equals_the_naive_one(batch, length, heads, head_dim, seed):
     segment_ids = random.integers(0, 3, (batch, length), dtype=np.int32)
     mask = np.asarray(attention_mask(jnp.asarray(segment_ids), jnp.zeros_like(segment_ids)))
     np.testing.assert_array_equal(mask[:, 0], segment_ids[:, :, None] == segment_ids[:, None, :])
-    attended = dot_product_attention(*(jnp.asarray(x) for x in (query, key, value, mask)))
+    attended = dot_product_attention(*(jnp.asarray(x) for x in (query, key, value, mask)), head_dim**-0.5)
     np.testing.assert_allclose(attended, naive_attention(query, key, value, mask), atol=1e-5)
 
 
@@ -40,3 +43,33 @@ def test_a_token_sees_the_prefix_and_what_came_before(length, seed):
     for query, key in np.ndindex(length, length):
         same_segment = segment_ids[query] == segment_ids[key]
         assert mask[0, 0, query, key] == (same_segment and bool(prefix[key] or positions[key] <= positions[query]))
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2)])
+def test_cudnn_is_asked_for_the_same_attention(monkeypatch, heads, kv_heads):
+    """The public function is run by XLA here, on what cuDNN would get."""
+    asked = []
+    original = jax.nn.dot_product_attention
+
+    def by_xla(*arguments, implementation, **settings):
+        asked.append(implementation)
+        return original(*arguments, implementation="xla", **settings)
+
+    random = np.random.default_rng(0)
+    query = jnp.asarray(random.normal(size=(2, 6, heads, 8)), jnp.bfloat16)
+    key, value = (jnp.asarray(random.normal(size=(2, 6, kv_heads, 8)), jnp.bfloat16) for _ in range(2))
+    segment_ids = jnp.asarray([[1, 1, 1, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
+    mask = attention_mask(segment_ids, jnp.zeros_like(segment_ids))
+    expected = dot_product_attention(query, key, value, mask, 0.3)
+    monkeypatch.setattr(m5jax.models.attention, "on_cuda", lambda: True)
+    monkeypatch.setattr(jax.nn, "dot_product_attention", by_xla)
+    found = dot_product_attention(query, key, value, mask, 0.3)
+    assert asked == ["cudnn"]
+    np.testing.assert_allclose(found.astype(jnp.float32), expected.astype(jnp.float32), atol=2e-2)
+    # What it has not, or gives no gradient: single precision, a bias, odd lengths, other heads.
+    single = [x.astype(jnp.float32) for x in (query, key, value)]
+    dot_product_attention(*single, mask, 0.3)
+    dot_product_attention(query, key, value, mask, 0.3, jnp.zeros((2, heads, 6, 6)))
+    dot_product_attention(*(x[:, :5] for x in (query, key, value)), mask[:, :, :5, :5], 0.3)
+    dot_product_attention(*(x[..., :6] for x in (query, key, value)), mask, 0.3)
+    assert asked == ["cudnn"]

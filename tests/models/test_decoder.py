@@ -7,11 +7,15 @@ import pytest
 
 from m5jax.errors import UserError
 from m5jax.models import DecoderConfig, FunctionalModel
-from tests.models.tiny import decoder, row_of, segments_of
+from tests.models.tiny import OPTIONS, decoder, row_of, segments_of
 
 LENGTH = 24
 SEGMENTS = segments_of([7, 4, 9])
-MODELS = {"causal": decoder(), "prefix": decoder(bidirectional_prefix=True)}
+MODELS = {
+    "causal": decoder(),
+    "prefix": decoder(bidirectional_prefix=True),
+    "options": decoder(**OPTIONS, bidirectional_prefix=True, norm="layer", activation="gelu", head_dim=None),
+}
 
 
 @functools.cache

@@ -11,31 +11,35 @@ import m5jax.models.encoder
 import m5jax.models.layers
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig, FunctionalModel
-from tests.models.tiny import VOCAB, encoder, row_of, segments_of
+from tests.models.tiny import OPTIONS, VOCAB, encoder, row_of, segments_of
 
 LENGTH = 24
 
 
+KINDS = {"default": {}, "options": {**OPTIONS, "kv_heads": 1, "norm": "rms", "activation": "silu", "head_dim": 6}}
+
+
 @functools.cache
-def hidden_states():
-    model, parameters = encoder()
+def hidden_states(kind="default"):
+    model, parameters = encoder(**KINDS[kind])
     return jax.jit(lambda *row: model.bind(parameters)(*row))
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.lists(st.integers(1, 8), min_size=1, max_size=3), st.integers(0, 1000))
-def test_a_packed_segment_gets_what_it_gets_alone(lengths, seed):
+@given(st.sampled_from(list(KINDS)), st.lists(st.integers(1, 8), min_size=1, max_size=3), st.integers(0, 1000))
+def test_a_packed_segment_gets_what_it_gets_alone(kind, lengths, seed):
     segments = segments_of(lengths, seed)
-    packed = hidden_states()(*row_of(segments, LENGTH))[0]
+    packed = hidden_states(kind)(*row_of(segments, LENGTH))[0]
     start = 0
     for tokens in segments:
-        alone = hidden_states()(*row_of([tokens], LENGTH))[0]
+        alone = hidden_states(kind)(*row_of([tokens], LENGTH))[0]
         np.testing.assert_allclose(packed[start : start + len(tokens)], alone[: len(tokens)], atol=1e-5)
         start += len(tokens)
 
 
-def test_a_packed_segment_gives_the_gradients_it_gives_alone():
-    model, parameters = encoder()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_packed_segment_gives_the_gradients_it_gives_alone(kind):
+    model, parameters = encoder(**KINDS[kind])
     segments = segments_of([7, 4, 9])
 
     @jax.jit
@@ -185,7 +189,10 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
     [
         ({"layers": 0}, "layers = 0"),
         ({"width": 15}, "does not split into 2 heads"),
-        ({"width": 6}, "does not split into 2 heads of an even size"),
+        ({"width": 6}, "rotary positions need heads of an even size"),
+        ({"kv_heads": 3}, "kv_heads = 3 does not divide heads = 2"),
+        ({"norm": "rsm"}, "did you mean rms"),
+        ({"activation": "relu"}, "did you mean gelu"),
         ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
         ({"pooling": "maen"}, "did you mean mean"),
         ({"remat": "some"}, "allowed: dots, full, none, outputs"),

@@ -10,41 +10,49 @@ from flax import nnx
 from m5jax.errors import UserError
 from m5jax.models import EncoderDecoderConfig, FunctionalModel
 from m5jax.models.relative_positions import RelativePositionBias
-from tests.models.tiny import encoder_decoder, row_of, segments_of
+from tests.models.tiny import OPTIONS, encoder_decoder, row_of, segments_of
 
 LENGTH, TARGET_LENGTH = 24, 20
 INPUTS, TARGETS = segments_of([7, 4, 9]), segments_of([5, 8, 3], seed=1)
-MODEL, PARAMETERS = encoder_decoder()
+MODELS = {
+    "relative": encoder_decoder(),
+    "rotary": encoder_decoder(position_embedding="rotary"),
+    "options": encoder_decoder(**OPTIONS, kv_heads=1, norm="layer", activation="silu"),
+}
 
 
 def rows_of(inputs, targets):
     return *row_of(inputs, LENGTH), *row_of(targets, TARGET_LENGTH)
 
 
-@jax.jit
-def states(parameters, rows):
-    return MODEL.bind(parameters)(*rows)[0]
+@functools.cache
+def states_of(name):
+    model, parameters = MODELS[name]
+    return jax.jit(lambda rows: model.bind(parameters)(*rows)[0])
 
 
-@jax.jit
-@jax.grad
-def gradient(parameters, rows):
-    module = MODEL.bind(parameters)
-    return jnp.sum(jnp.sin(module.logits(module(*rows))) * (rows[4] > 0)[..., None])
-
-
-def test_a_packed_segment_gets_what_it_gets_alone():
-    packed, start = states(PARAMETERS, rows_of(INPUTS, TARGETS)), 0
+@pytest.mark.parametrize("name", MODELS)
+def test_a_packed_segment_gets_what_it_gets_alone(name):
+    packed, start = states_of(name)(rows_of(INPUTS, TARGETS)), 0
     for inputs, targets in zip(INPUTS, TARGETS, strict=True):
-        alone = states(PARAMETERS, rows_of([inputs], [targets]))
+        alone = states_of(name)(rows_of([inputs], [targets]))
         np.testing.assert_allclose(packed[start : start + len(targets)], alone[: len(targets)], atol=1e-5)
         start += len(targets)
 
 
-def test_a_packed_segment_gives_the_gradients_it_gives_alone():
-    alone = [gradient(PARAMETERS, rows_of([x], [y])) for x, y in zip(INPUTS, TARGETS, strict=True)]
+@pytest.mark.parametrize("name", MODELS)
+def test_a_packed_segment_gives_the_gradients_it_gives_alone(name):
+    model, parameters = MODELS[name]
+
+    @jax.jit
+    @jax.grad
+    def gradient(parameters, rows):
+        module = model.bind(parameters)
+        return jnp.sum(jnp.sin(module.logits(module(*rows))) * (rows[4] > 0)[..., None])
+
+    alone = [gradient(parameters, rows_of([x], [y])) for x, y in zip(INPUTS, TARGETS, strict=True)]
     total = jax.tree.map(lambda *leaves: sum(leaves), *alone)
-    packed = gradient(PARAMETERS, rows_of(INPUTS, TARGETS))
+    packed = gradient(parameters, rows_of(INPUTS, TARGETS))
     # Relative to the largest entry of each, since sums over all targets are large.
     for one, summed in zip(jax.tree.leaves(packed), jax.tree.leaves(total), strict=True):
         np.testing.assert_allclose(one, summed, atol=1e-5 * max(1.0, float(jnp.abs(summed).max())))
@@ -69,9 +77,10 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch):
 
 
 def test_no_state_depends_on_a_later_target():
-    full = states(PARAMETERS, rows_of(INPUTS[:1], TARGETS[1:2]))
+    states = states_of("relative")
+    full = states(rows_of(INPUTS[:1], TARGETS[1:2]))
     for stop in range(1, len(TARGETS[1])):
-        cut = states(PARAMETERS, rows_of(INPUTS[:1], [TARGETS[1][:stop]]))
+        cut = states(rows_of(INPUTS[:1], [TARGETS[1][:stop]]))
         np.testing.assert_allclose(full[:stop], cut[:stop], atol=1e-5)
 
 
@@ -116,14 +125,16 @@ def test_a_wrong_setting_is_named_in_one_line(changes, message):
     assert "\n" not in str(error.value)
 
 
-def test_cached_steps_give_the_logits_of_the_whole():
+@pytest.mark.parametrize("name", MODELS)
+def test_cached_steps_give_the_logits_of_the_whole(name):
+    model, parameters = MODELS[name]
     lengths, target_length = (9, 4, 7), 12
     rows = [row_of(segments_of([length], seed=length), 10) for length in lengths]
     inputs, segment_ids, positions = (jnp.concatenate(side) for side in zip(*rows, strict=True))
     targets = jnp.asarray(np.random.default_rng(0).integers(4, 40, (3, target_length), dtype=np.int32))
     read = jnp.concatenate([jnp.zeros((3, 1), jnp.int32), targets[:, :-1]], axis=1)
     everywhere = jnp.broadcast_to(jnp.arange(target_length), targets.shape)
-    module = MODEL.bind(PARAMETERS)
+    module = model.bind(parameters)
     whole = module.logits(module(inputs, segment_ids, positions, read, jnp.ones_like(targets), everywhere))
     _, cache = module.start(inputs, segment_ids, target_length)
     for position in range(target_length):

@@ -13,13 +13,15 @@ transformers = pytest.importorskip("transformers")
 LENGTHS, LENGTH = (12, 20, 5), 20
 
 
-ALTERNATING = {"global_every": 2, "local_window": 6, "local_rotary_theta": 50.0}
+ALTERNATING = {"global_every": 2, "local_window": 6, "local_rotary_theta": 50.0, "logit_bias": True}
 
 
 @pytest.fixture(scope="module", params=[{}, ALTERNATING], ids=["global", "alternating"])
 def pair(request):
     """Returns (bound encoder, ModernBertForMaskedLM) with the same weights."""
     model, parameters = encoder(rotary_theta=500.0, pooling="mean", max_length=LENGTH, **request.param)
+    if "bias" in parameters["masked_lm_head"]:
+        parameters["masked_lm_head"]["bias"] = jnp.linspace(-1.0, 1.0, VOCAB)
     config = model.config
     thetas = {"full_attention": config.rotary_theta, "sliding_attention": config.local_rotary_theta}
     rotary = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
@@ -34,7 +36,7 @@ def pair(request):
         local_attention=config.local_window,
         rope_parameters=rotary,
         norm_eps=config.norm_epsilon,
-        decoder_bias=False,
+        decoder_bias=config.logit_bias,
         pad_token_id=0,
         attn_implementation="eager",
     )

@@ -26,7 +26,7 @@ def reference_of(kind, config):
         settings(
             vocab_size=config.vocab_size,
             d_model=config.width,
-            d_kv=config.head_dim,
+            d_kv=config.head_size,
             d_ff=config.mlp_hidden,
             num_layers=config.encoder_layers,
             num_decoder_layers=config.decoder_layers,

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
-from m5jax.models.layers import GatedMlp, LayerNorm, dropout, normal_parameter
+from m5jax.models.layers import ACTIVATIONS, GatedMlp, LayerNorm, RmsNorm, dropout, normal_parameter
 
 
 def test_layer_norm_equals_numpy():
@@ -24,12 +24,28 @@ def test_layer_norm_of_half_precision_is_computed_in_single():
     np.testing.assert_allclose(normed.astype(jnp.float32), single, rtol=1e-2, atol=1e-2)
 
 
-def test_gated_mlp_equals_numpy():
-    mlp = GatedMlp(6, 10, 0.1, jnp.dtype("float32"), nnx.Rngs(params=0))
+def test_root_mean_square_norm_equals_numpy():
+    x = np.random.default_rng(0).normal(3.0, 2.0, (4, 5, 8)).astype(np.float32)
+    norm = RmsNorm(8, 1e-5)
+    norm.scale[...] = jnp.arange(8.0)
+    expected = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * np.arange(8.0)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=1e-4)
+
+
+# The third is what arXiv 1606.08415 has in section 2.
+ACTIVATED = {
+    "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gated_mlp_equals_numpy(activation):
+    mlp = GatedMlp(6, 10, ACTIVATIONS[activation], jnp.dtype("float32"), nnx.Rngs(params=0), output_stddev=0.1)
     x = np.random.default_rng(0).normal(size=(2, 3, 6)).astype(np.float32)
     up, gate, down = (np.asarray(kernel[...]) for kernel in (mlp.up, mlp.gate, mlp.down))
-    hidden = x @ up
-    expected = (0.5 * hidden * (1 + erf(hidden / np.sqrt(2))) * (x @ gate)) @ down
+    expected = (ACTIVATED[activation](x @ up) * (x @ gate)) @ down
     np.testing.assert_allclose(mlp(jnp.asarray(x)), expected, atol=1e-5)
 
 

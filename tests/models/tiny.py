@@ -10,6 +10,8 @@ import numpy as np
 from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
 
 VOCAB = 40
+# What models have by default is left out of these.
+OPTIONS = {"query_key_norm": True, "global_every": 2, "local_window": 5, "local_rotary_theta": 50.0}
 
 
 def encoder_config(**changes: Any) -> EncoderConfig:

@@ -1,5 +1,7 @@
 """AdamW against numpy, Adafactor against its published update."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,31 @@ def test_adamw_is_the_naive_one(clip_norm: float) -> None:
             expected[name] = expected[name] - rate(step) * direction
     for name in SHAPES:
         np.testing.assert_allclose(parameters[name], expected[name], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "divisor"),
+    [
+        (lambda decay: AdamW(SCHEDULE, weight_decay=decay), 4.0),
+        (lambda decay: Adafactor(SCHEDULE, weight_decay=decay), 2.0),
+        (lambda decay: Adafactor(SCHEDULE, weight_decay=decay, multiply_by_parameter_scale=False), 4.0),
+    ],
+)
+def test_updates_of_matrices_shrink_with_the_width_and_decay_does_not(make: Any, divisor: float) -> None:
+    parameters, gradients = draw(0), draw(1)
+
+    def second_update(width_multiple: float, decay: float) -> Any:
+        transformation = make(decay).make(AXES, width_multiple)
+        state = transformation.init(parameters)
+        for _ in range(2):  # the first rate is 0
+            updates, state = transformation.update(gradients, state, parameters)
+        return updates
+
+    base, wide, decayed = second_update(1.0, 0.0), second_update(4.0, 0.0), second_update(4.0, 0.1)
+    decay_of_base = jax.tree.map(jnp.subtract, second_update(1.0, 0.1), base)
+    for name in SHAPES:
+        np.testing.assert_allclose(wide[name] * (divisor if name == "kernel" else 1.0), base[name], rtol=1e-5)
+        np.testing.assert_allclose(decayed[name] - wide[name], decay_of_base[name], atol=1e-6)
 
 
 def test_adafactor_is_the_published_one() -> None:
