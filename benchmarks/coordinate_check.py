@@ -3,9 +3,9 @@
     python benchmarks/coordinate_check.py
 
 With maximal updates the change of the states does not grow with the width, with standard ones it does until the loss
-breaks (arXiv 2203.03466, appendix D.1). Trains models of 2 layers and 4 heads on one batch of random tokens at a fixed
-rate; writes benchmarks/results/coordinate_check.json and draws docs/images/coordinate_check.png. The test of the same
-measurement is tests/training/test_coordinate_check.py.
+breaks (arXiv 2203.03466, appendix D.1). Trains models of 2 layers and 4 heads on one batch of random tokens, 3 steps
+after one that warms; writes benchmarks/results/coordinate_check.json and draws docs/images/coordinate_check.png. The
+test of the same measurement is tests/training/test_coordinate_check.py.
 """
 
 import argparse
@@ -18,8 +18,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from benchmarks.environment import environment
 from m5jax.evaluation.tables import format_table
@@ -27,9 +29,12 @@ from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, Fun
 from m5jax.objectives import Batch, LanguageModel, Objective, SequenceToSequence
 from m5jax.objectives.language_model import predicted_states
 from m5jax.objectives.sequence_to_sequence import target_states
-from m5jax.training.coordinate_check import StatesOf, growth, measure_changes
 from m5jax.training.optimizers import Adafactor, AdamW, Optimizer
 from m5jax.training.schedules import InverseSquareRoot
+from m5jax.training.state import init_state
+from m5jax.training.step import make_train_step
+
+StatesOf = Callable[[Any, Batch], Array]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULT = REPOSITORY / "benchmarks" / "results" / "coordinate_check.json"
@@ -79,6 +84,48 @@ def random_batch() -> Batch:
     return {**of_inputs, **of_targets, "loss_weights": jnp.ones(inputs.shape)}
 
 
+def measure_changes(
+    model: FunctionalModel,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch: Batch,
+    states_of: StatesOf,
+    steps: int,
+    seed: int,
+) -> dict[str, float]:
+    """Returns how far training on one batch moves a model from its start: the mean absolute change of its last states
+    and of its logits (the coordinate check of arXiv 2203.03466, appendix D.1).
+
+    Args:
+      model: without dropout.
+      objective: of the training.
+      optimizer: whose rate the steps take.
+      batch: what every step trains on.
+      states_of: of a bound model and a batch, the states that logits are made of.
+      steps: how many.
+      seed: of the model's parameters.
+    """
+    transformation = optimizer.make(model.logical_axes, model.width_multiple)
+    step = jax.jit(make_train_step(model, objective, transformation))
+
+    @jax.jit
+    def outputs(parameters: Any) -> dict[str, Array]:
+        module = model.bind(parameters)
+        states = states_of(module, batch)
+        return {"states": states.astype(jnp.float32), "logits": module.logits(states)}
+
+    state = jax.jit(lambda key: init_state(model, transformation, key))(jax.random.key(seed))
+    start = outputs(state["parameters"])
+    for _ in range(steps):
+        state, _ = step(state, batch)
+    return {name: float(jnp.mean(jnp.abs(now - start[name]))) for name, now in outputs(state["parameters"]).items()}
+
+
+def growth(widths: Sequence[int], sizes: Sequence[float]) -> float:
+    """Returns the power of the width with which sizes grow, fitted by least squares: 0 where they do not."""
+    return float(np.polyfit(np.log(widths), np.log(sizes), 1)[0])
+
+
 def measure(model: str, optimizer: str, widths: Sequence[int], maximal: bool, seed: int) -> dict[str, list[float]]:
     """Returns the changes of states and logits after the last step, one a width; the narrowest model is the base."""
     make, objective, states_of = MODELS[model]
@@ -95,7 +142,7 @@ def measure(model: str, optimizer: str, widths: Sequence[int], maximal: bool, se
         )
         for width in widths
     ]
-    return {name: [of_width[name][-1] for of_width in changes] for name in changes[0]}
+    return {name: [of_width[name] for of_width in changes] for name in changes[0]}
 
 
 def draw(runs: Sequence[dict[str, Any]]) -> None:

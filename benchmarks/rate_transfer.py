@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, choices=WIDTHS, help="(default: all)")
     arguments = parser.parse_args()
     runs = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.is_file() else []
+    runs = [run for run in runs if run["steps"] == arguments.steps]
     done = {(run["parametrization"], run["width"], run["peak"], run["seed"], run["steps"]) for run in runs}
     settings = [
         (name, width, peak, seed, arguments.steps)

@@ -4,7 +4,15 @@ from partitioning.batches import batch_sharding, global_batch
 from partitioning.errors import PartitioningError
 from partitioning.hardware import peak_flops
 from partitioning.mesh import BATCH_AXES, MESH_AXES, MeshConfig, batch_shards, check_batch, make_mesh
-from partitioning.rules import DEFAULT_RULES, constrain, named_sharding, partition_spec, tree_shapes, tree_shardings
+from partitioning.rules import (
+    DEFAULT_RULES,
+    constrain,
+    current_spec,
+    named_sharding,
+    partition_spec,
+    tree_shapes,
+    tree_shardings,
+)
 
 __all__ = [
     "BATCH_AXES",
@@ -16,6 +24,7 @@ __all__ = [
     "batch_shards",
     "check_batch",
     "constrain",
+    "current_spec",
     "global_batch",
     "make_mesh",
     "named_sharding",

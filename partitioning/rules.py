@@ -101,9 +101,13 @@ def tree_shapes(mesh: Mesh, abstract: Any, logical_axes: Any) -> Any:
     )
 
 
+def current_spec(logical_axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec | None:
+    """Returns the partition of a tensor on the mesh set by `jax.set_mesh`; None where none is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return None if mesh is None or mesh.empty else partition_spec(logical_axes, shape, dict(mesh.shape))
+
+
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:
     """Pins an activation's layout on the mesh set by `jax.set_mesh`; returns it unchanged where none is set."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh is None or mesh.empty:
-        return x
-    return jax.lax.with_sharding_constraint(x, partition_spec(logical_axes, x.shape, dict(mesh.shape)))
+    spec = current_spec(logical_axes, x.shape)
+    return x if spec is None else jax.lax.with_sharding_constraint(x, spec)

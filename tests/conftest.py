@@ -29,11 +29,12 @@ MODELS = [
     "blocks",
     "decoder",
     "decoding_cache",
+    "dot_product_attention",
     "encoder",
     "encoder_decoder",
     "heads",
     "layers",
     "relative_positions",
 ]
-MODELS += ["rotary", "stack"]
+MODELS += ["rotary", "stack", "views"]
 install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

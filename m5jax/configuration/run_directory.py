@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings
+from m5jax.configuration.registry import CONFIGURABLES
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
 
@@ -135,8 +136,11 @@ def read_attributes(directory: Path) -> AttributeFormat:
 
 def _changes(path: Path, config: str) -> list[str]:
     before, after = _values(read_bindings(path)), _values(parse_bindings(config, "the configuration"))
-    differing = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
-    described = {key: f"{key}: {before.get(key, 'unset')} there, {after.get(key, 'unset')} now" for key in differing}
+    # A run from before an option was there has what the option's default does.
+    keys = sorted(before.keys() | after.keys())
+    values = {key: tuple(side.get(key, _default(key)) for side in (before, after)) for key in keys}
+    differing = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+    described = {key: f"{key}: {there} there, {now} now" for key, (there, now) in differing.items()}
     refused = [described[key] for key in differing if not _may_change(key)]
     if refused:
         raise UserError(f"{path.parent} holds another run ({'; '.join(refused)}); choose another RUN_DIR")
@@ -145,6 +149,15 @@ def _changes(path: Path, config: str) -> list[str]:
 
 def _values(bindings: Iterable[Binding]) -> dict[str, str]:
     return {binding.key: repr(binding.value) for binding in bindings}
+
+
+def _default(key: str) -> str:
+    """Returns the default of what a key binds, as `_values` has it; "unset" where there is none that gin can write."""
+    name, _, argument = key.rpartition(".")
+    configurable = CONFIGURABLES.get(name.rpartition("/")[2])
+    fields = {field.name: field.default for field in dataclasses.fields(configurable)} if configurable else {}
+    default = fields.get(argument, dataclasses.MISSING)
+    return "unset" if default is dataclasses.MISSING else repr(default)
 
 
 def _may_change(key: str) -> bool:

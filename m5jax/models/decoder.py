@@ -13,14 +13,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from m5jax.models.attention import attention_mask
-from m5jax.models.blocks import View, Views, make_attention, make_mlp, make_norm, make_views
+from m5jax.models.blocks import make_attention, make_mlp, make_norm
 from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
+from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.rotary import LongContext
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.views import View, Views, make_views, stack_products
 from partitioning import constrain
 
 
@@ -32,7 +33,7 @@ class DecoderConfig(ModelSettings):
       layers: transformer layers.
       max_length: longest sequence, in tokens, with what is written.
       bidirectional_prefix: tokens attend to all of the inputs, not only to those before (prefix LM, arXiv 1910.10683,
-        section 3.2.3); else what a batch says of it is ignored.
+        section 3.2.3), and near tokens are half before, half after; else what a batch says of it is ignored.
       tied_logits: logits come from the embedding, else from a matrix of their own.
       long_context: how rotations are slowed down for long sequences, in layers that see all; None: they are not.
     """
@@ -57,7 +58,8 @@ class DecoderConfig(ModelSettings):
         """Returns FLOPs of forward and backward a token, as `EncoderConfig.flops_per_token`: of all scores, masked ones
         too, and of logits at `predicted_fraction` of the positions."""
         logits = predicted_fraction * self.width * self.vocab_size
-        return 6.0 * (self.layers * self.layer_products(length) + logits)
+        causal = not self.bidirectional_prefix
+        return 6.0 * (stack_products(self, self.layers, length, causal=causal) + logits)
 
 
 class _Layer(nnx.Module):
@@ -76,8 +78,7 @@ class _Layer(nnx.Module):
     ) -> Float[Array, "batch length embed"]:
         attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
         normed = self.attention_norm(x)
-        attended = self.attention(normed, normed, view.mask, rotation=view.rotation)
-        x = x + dropout(attended, self.dropout_rate, attention_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
 
@@ -89,7 +90,7 @@ class _Layer(nnx.Module):
         normed = self.attention_norm(x)
         new = self.attention.keys_and_values(normed, view.rotation)
         own, (key, value) = put_keys_and_values(own, new, index, position)
-        x = x + self.attention.attend(normed, key, value, view.mask, rotation=view.rotation)
+        x = x + self.attention.attend(normed, key, value, view)
         return x + self.mlp(self.mlp_norm(x)), own
 
 
@@ -126,7 +127,7 @@ class Decoder(nnx.Module):
         config = self.config
         x = constrain(self._embed(inputs), "batch", "length", "embed")
         x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
-        views = self._views(self._mask(segment_ids, positions, bidirectional), positions, positions)
+        views = self._views(self._mask(segment_ids, positions, bidirectional), positions)
 
         def apply(layer: _Layer, carry: Array, extra: Any) -> Array:
             index, layer_key = extra
@@ -202,10 +203,17 @@ class Decoder(nnx.Module):
         self,
         mask: Bool[Array, "batch 1 length keys"],
         positions: Int[Array, "batch length"],
-        key_positions: Int[Array, "batch keys"],
+        key_positions: Int[Array, "batch keys"] | None = None,
     ) -> Views:
-        long_context = self.config.long_context
-        return make_views(self.config, mask, positions, key_positions, causal=True, long_context=long_context)
+        config = self.config
+        return make_views(
+            config,
+            mask,
+            positions,
+            causal=not config.bidirectional_prefix,
+            key_positions=key_positions,
+            long_context=config.long_context,
+        )
 
     def _mask(
         self,

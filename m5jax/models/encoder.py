@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.models.attention import attention_mask
-from m5jax.models.blocks import View, make_attention, make_mlp, make_norm, make_views
+from m5jax.models.blocks import make_attention, make_mlp, make_norm
+from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.views import View, make_views, stack_products
 from partitioning import constrain
 
 
@@ -55,7 +56,7 @@ class EncoderConfig(ModelSettings):
         masked-LM head at `predicted_fraction` of the positions (arXiv 2204.02311, appendix B).
         """
         head = self.width**2 + self.width * self.vocab_size
-        return 6.0 * (self.layers * self.layer_products(length) + predicted_fraction * head)
+        return 6.0 * (stack_products(self, self.layers, length, causal=False) + predicted_fraction * head)
 
 
 class EncoderLayer(nnx.Module):
@@ -76,8 +77,7 @@ class EncoderLayer(nnx.Module):
         attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
         # The embedding's own norm already stands before the first attention.
         normed = jnp.where(index == 0, x, self.attention_norm(x))
-        attended = self.attention(normed, normed, view.mask, rotation=view.rotation)
-        x = x + dropout(attended, self.dropout_rate, attention_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
 
@@ -116,9 +116,7 @@ class Encoder(nnx.Module):
         embedded = self.embedding[...].astype(config.compute_dtype)[inputs]
         x = self.embedding_norm(constrain(embedded, "batch", "length", "embed"))
         x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
-        views = make_views(
-            config, attention_mask(segment_ids, positions, bidirectional), positions, positions, causal=False
-        )
+        views = make_views(config, attention_mask(segment_ids, positions, bidirectional), positions, causal=False)
 
         def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
             index, layer_key = extra

@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from m5jax.errors import UserError
-from m5jax.models.attention import attention_mask, same_segment
-from m5jax.models.blocks import View, make_attention, make_mlp, make_norm, make_views
+from m5jax.models.blocks import make_attention, make_mlp, make_norm
 from m5jax.models.decoding_cache import (
     DecodingCache,
     KeysAndValues,
@@ -23,11 +22,13 @@ from m5jax.models.decoding_cache import (
     empty_keys_and_values,
     put_keys_and_values,
 )
+from m5jax.models.dot_product_attention import attention_mask, same_segment
 from m5jax.models.heads import token_logits
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.views import View, make_views, stack_products
 from partitioning import constrain
 
 
@@ -85,10 +86,10 @@ class EncoderDecoderConfig(ModelSettings):
         targets = predicted_fraction * length
         # Of a head of cross attention: queries and outputs, or keys and values; scores and weighted sums of a key.
         projections, scores = 2 * self.width * self.head_size, 2 * self.head_size
-        of_input = self.encoder_layers * self.layer_products(length)
+        of_input = stack_products(self, self.encoder_layers, length, causal=False)
         of_input += self.decoder_layers * self.key_value_heads * projections
-        of_target = self.layer_products(targets) + self.heads * (projections + length * scores)
-        of_target *= self.decoder_layers
+        of_target = stack_products(self, self.decoder_layers, targets, causal=True)
+        of_target += self.decoder_layers * self.heads * (projections + length * scores)
         of_target += self.width * self.vocab_size
         return 6.0 * (of_input + predicted_fraction * of_target) / (1 + predicted_fraction)
 
@@ -111,18 +112,16 @@ class _Layer(nnx.Module):
         x: Float[Array, "batch length embed"],
         key: Key[Array, ""] | None,
         view: View,
-        bias: Float[Array, "batch heads length length"] | None,
         encoded: Float[Array, "batch keys embed"] | None,
-        cross_mask: Bool[Array, "batch 1 length keys"] | None,
+        cross_view: View | None,
     ) -> Float[Array, "batch length embed"]:
         attention_key, cross_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         normed = self.attention_norm(x)
-        attended = self.attention(normed, normed, view.mask, bias=bias, rotation=view.rotation)
-        x = x + dropout(attended, self.dropout_rate, attention_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
         if self.crosses:
             assert encoded is not None
-            assert cross_mask is not None
-            crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_mask)
+            assert cross_view is not None
+            crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_view)
             x = x + dropout(crossed, self.dropout_rate, cross_key)
         x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
         return constrain(x, "batch", "length", "embed")
@@ -133,17 +132,16 @@ class _Layer(nnx.Module):
         index: Int[Array, ""],
         position: Int[Array, ""],
         view: View,
-        bias: Float[Array, "#batch heads 1 keys"] | None,
         crossed: tuple[Array, Array],
-        cross_mask: Bool[Array, "batch 1 1 inputs"],
+        cross_view: View,
     ) -> tuple[Array, KeysAndValues]:
         """Returns the state of one target a row, [batch, 1, embed], and the cache with its keys and values."""
         x, own = carry
         normed = self.attention_norm(x)
         new = self.attention.keys_and_values(normed, view.rotation)
         own, (key, value) = put_keys_and_values(own, new, index, position)
-        x = x + self.attention.attend(normed, key, value, view.mask, bias=bias, rotation=view.rotation)
-        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_mask)
+        x = x + self.attention.attend(normed, key, value, view)
+        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *crossed, cross_view)
         return x + self.mlp(self.mlp_norm(x)), own
 
 
@@ -179,13 +177,13 @@ class _Stack(nnx.Module):
         x = constrain(embedded, "batch", "length", "embed")
         x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, self.count)
         mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
-        cross_mask = None if encoded_segment_ids is None else same_segment(segment_ids, encoded_segment_ids)
-        views = make_views(config, mask, positions, positions, causal=self.is_decoder)
+        cross_view = None if encoded_segment_ids is None else View(same_segment(segment_ids, encoded_segment_ids))
         bias = self._bias(positions, positions)
+        views = make_views(config, mask, positions, causal=self.is_decoder, bias=bias)
 
         def apply(layer: _Layer, carry: Array, extra: Any) -> Array:
             index, layer_key = extra
-            return layer(carry, layer_key, views.of_layer(index), bias, encoded, cross_mask)
+            return layer(carry, layer_key, views.of_layer(index), encoded, cross_view)
 
         x = scan_layers(self.layers, x, apply, (jnp.arange(self.count), layer_keys), config.remat)
         return self.final_norm(x)
@@ -197,12 +195,13 @@ class _Stack(nnx.Module):
         rows, length = len(embedded), cache.own[0].shape[2]
         keys, here = jnp.arange(length)[None], position[None, None]
         mask = jnp.broadcast_to(keys <= position, (rows, length))[:, None, None]
-        views, bias = make_views(self.config, mask, here, keys, causal=True), self._bias(here, keys)
+        bias = self._bias(here, keys)
+        views = make_views(self.config, mask, here, causal=True, key_positions=keys, bias=bias)
+        cross_view = View(cache.input_mask[:, None, None])
 
         def apply(layer: _Layer, carry: Any, per_layer: Any) -> Any:
             index, crossed = per_layer
-            cross_mask = cache.input_mask[:, None, None]
-            return layer.step(carry, index, position, views.of_layer(index), bias, crossed, cross_mask)
+            return layer.step(carry, index, position, views.of_layer(index), crossed, cross_view)
 
         per_layer = (jnp.arange(self.count), cache.crossed)
         x, own = scan_layers(self.layers, (embedded, cache.own), apply, per_layer, "none")
@@ -213,7 +212,7 @@ class _Stack(nnx.Module):
 
         def of_layer(_: None, state: Any) -> tuple[None, OfLayer]:
             layer: Any = nnx.merge(graphdef, state)
-            return None, layer.cross_attention.keys_and_values(encoded)
+            return None, layer.cross_attention.keys_and_values(encoded, None)
 
         graphdef, state = nnx.split(self.layers)
         return jax.lax.scan(of_layer, None, state)[1]

@@ -12,7 +12,10 @@ Parameters = dict[str, Any]
 
 
 class ModelConfig(Protocol):
-    """What makes a model: any frozen config dataclass with `make`."""
+    """What makes a model: any frozen config dataclass with these."""
+
+    @property
+    def width_multiple(self) -> float: ...
 
     def make(self, rngs: nnx.Rngs) -> nnx.Module: ...
 

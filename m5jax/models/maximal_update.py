@@ -15,7 +15,8 @@ from m5jax.errors import UserError
 class MaximalUpdate:
     """The model for which rates are tuned.
 
-    Other dims are taken to grow with the width: `heads * head_dim` and `mlp_hidden` in proportion, depth not at all.
+    Other dims are taken to grow in proportion to the width: `heads * head_dim`, `kv_heads * head_dim` and `mlp_hidden`;
+    depth not at all. The epsilon of an optimizer is not scaled: let it be far below the gradients of the widest model.
 
     Attributes:
       base_width: its width.

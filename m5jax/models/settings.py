@@ -28,13 +28,16 @@ class ModelSettings:
       mlp_hidden: hidden units of the gated MLP.
       head_dim: size of a head; None: width / heads.
       kv_heads: heads of keys and values, a divisor of `heads`, for groups of these (arXiv 2305.13245); None: as many.
-      query_key_norm: each query and key head is normed (arXiv 2302.05442, section 2).
+      query_key_norm: each query and key head has a root-mean-square norm, whatever `norm` says (Qwen3, arXiv
+        2505.09388).
       norm: "layer" (arXiv 1607.06450) or "rms" (arXiv 1910.07467), without biases.
-      activation: in the gated MLP (arXiv 2002.05202): "gelu", "gelu_tanh" (T5's) or "silu" (SwiGLU).
+      activation: in the gated MLP (arXiv 2002.05202) and in an encoder's masked-LM head: "gelu", "gelu_tanh" (T5's) or
+        "silu" (SwiGLU).
       rotary_theta: base of the rotary frequencies.
       global_every: the first layer and every `global_every`-th after it see all tokens that they may, the others near
         ones (arXiv 2412.13663, section 2.1.2); 1: all see all.
-      local_window: tokens that are near: half of them on each side, or all before where later ones are not seen.
+      local_window: tokens that are near: half of them on each side, or, in stacks where no token sees a later one, all
+        before, itself among them.
       local_rotary_theta: as `rotary_theta`, in layers that see near tokens.
       dropout_rate: of the embedding and of each attention and MLP output.
       norm_epsilon: added to the variance or mean square in norms.
@@ -109,12 +112,12 @@ class ModelSettings:
 
     @property
     def head_size(self) -> int:
-        """Of queries, keys and values."""
+        """`head_dim`, or what it is by default."""
         return self.width // self.heads if self.head_dim is None else self.head_dim
 
     @property
     def key_value_heads(self) -> int:
-        """How many heads keys and values have."""
+        """`kv_heads`, or how many there are by default."""
         return self.heads if self.kv_heads is None else self.kv_heads
 
     @property
@@ -131,7 +134,7 @@ class ModelSettings:
 
     @property
     def base_head_size(self) -> int:
-        """As `base_width`, the size of heads."""
+        """The size of heads of the model of `base_width`."""
         return self.maximal_update.base_head_dim if self.maximal_update else self.head_size
 
     @property

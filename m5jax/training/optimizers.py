@@ -39,15 +39,13 @@ class AdamW:
     def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
         """Returns the transformation for parameters with these logical axes, of a model `width_multiple` times as wide
         as its base; decay is that of the base."""
-        return _clipped(
-            self.clip_norm,
-            optax.chain(
-                optax.scale_by_adam(self.beta1, self.beta2, self.epsilon),
-                *_smaller_matrix_updates(logical_axes, width_multiple),
-                optax.add_decayed_weights(self.weight_decay, decay_mask(logical_axes)),
-                optax.scale_by_learning_rate(self.schedule.make()),
-            ),
+        update = optax.chain(  # `optax.adamw`, with what stands before the decay
+            optax.scale_by_adam(self.beta1, self.beta2, self.epsilon),
+            *_smaller_matrix_updates(logical_axes, width_multiple),
+            optax.add_decayed_weights(self.weight_decay, decay_mask(logical_axes)),
+            optax.scale_by_learning_rate(self.schedule.make()),
         )
+        return _clipped(update, self.clip_norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +69,20 @@ class Adafactor:
 
     def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
         """As `AdamW.make`."""
-        update = optax.adafactor(
-            self.schedule.make(),
-            decay_rate=self.decay_rate,
-            multiply_by_parameter_scale=self.multiply_by_parameter_scale,
-        )
         # Steps relative to a matrix's entries, which start at 1 / sqrt(width), shrink with them already.
-        divisor = width_multiple**0.5 if self.multiply_by_parameter_scale else width_multiple
-        decay = [optax.add_decayed_weights(-self.weight_decay, decay_mask(logical_axes))] if self.weight_decay else []
-        return _clipped(self.clip_norm, update, *_smaller_matrix_updates(logical_axes, divisor), *decay)
+        relative = self.multiply_by_parameter_scale
+        divisor = width_multiple**0.5 if relative else width_multiple
+        decay = optax.add_decayed_weights(self.weight_decay, decay_mask(logical_axes))
+        update = optax.chain(  # `optax.adafactor`, with what stands before the decay
+            optax.scale_by_factored_rms(decay_rate=self.decay_rate),
+            optax.clip_by_block_rms(1.0),
+            optax.scale_by_learning_rate(self.schedule.make(), flip_sign=False),
+            *([optax.scale_by_param_block_rms()] if relative else []),
+            *_smaller_matrix_updates(logical_axes, divisor),
+            *([decay] if self.weight_decay else []),
+            optax.scale(-1),
+        )
+        return _clipped(update, self.clip_norm)
 
 
 def _check(name: str, **values: float) -> None:
@@ -100,9 +103,8 @@ def _smaller_matrix_updates(logical_axes: Parameters, divisor: float) -> list[op
     return [optax.stateless(lambda updates, _: jax.tree.map(lambda update, factor: update * factor, updates, factors))]
 
 
-def _clipped(clip_norm: float, *parts: optax.GradientTransformation) -> optax.GradientTransformation:
-    clipping = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    return optax.chain(*clipping, *parts)
+def _clipped(update: optax.GradientTransformation, clip_norm: float) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(clip_norm), update) if clip_norm else update
 
 
 Optimizer = AdamW | Adafactor

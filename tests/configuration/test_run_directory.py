@@ -36,6 +36,15 @@ def test_a_longer_run_is_a_change_that_is_said(tmp_path):
     assert changes == ["TRAIN_STEPS: 20 there, 40 now"]
 
 
+def test_a_run_from_before_an_option_has_its_default(tmp_path):
+    options = "EncoderConfig.norm = 'layer'\nEncoderConfig.kv_heads = None\nEncoderConfig.rotary_theta = 10000.0\n"
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    assert prepare_run_directory(tmp_path, CONFIG_TEXT + options) == []
+    assert prepare_run_directory(tmp_path, CONFIG_TEXT) == []
+    with pytest.raises(UserError, match=r"EncoderConfig\.norm: 'layer' there, 'rms' now"):
+        prepare_run_directory(tmp_path, CONFIG_TEXT + options.replace("layer", "rms"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "difference"),
     [

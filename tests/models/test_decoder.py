@@ -112,10 +112,11 @@ def test_dropout_follows_its_key_and_is_off_without():
     assert not np.allclose(first, other)
 
 
-def test_flops_per_token_is_what_xla_counts(monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"head_dim": 64, "kv_heads": 2}], ids=["default", "grouped"])
+def test_flops_per_token_is_what_xla_counts(monkeypatch, options):
     # A scanned body is counted once, hence unrolled; norms, SiLU and softmax are the rest of XLA's count.
     monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))
-    config = DecoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, kv_heads=2, head_dim=64, mlp_hidden=768)
+    config = DecoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, mlp_hidden=768, **options)
     model = FunctionalModel.from_config(config)
     tokens = jax.ShapeDtypeStruct((4, 256), jnp.int32)
 

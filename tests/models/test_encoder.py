@@ -166,10 +166,11 @@ def test_freshly_drawn_states_keep_their_scale_in_depth():
     assert float(jnp.std(logits(parameters, inputs))) == pytest.approx(1.0, abs=0.2)
 
 
-def test_flops_per_token_is_what_xla_counts(monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"head_dim": 64, "kv_heads": 2}], ids=["default", "grouped"])
+def test_flops_per_token_is_what_xla_counts(monkeypatch, options):
     # A scanned body is counted once, hence unrolled; norms, GELU and softmax are the rest of XLA's count.
     monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))
-    config = EncoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, mlp_hidden=768)
+    config = EncoderConfig(vocab_size=16_384, width=512, layers=3, heads=8, mlp_hidden=768, **options)
     model = FunctionalModel.from_config(config)
     tokens = jax.ShapeDtypeStruct((4, 256), jnp.int32)
     masked = jax.ShapeDtypeStruct((4, 44), jnp.int32)

@@ -58,11 +58,12 @@ def test_a_packed_segment_gives_the_gradients_it_gives_alone(name):
         np.testing.assert_allclose(one, summed, atol=1e-5 * max(1.0, float(jnp.abs(summed).max())))
 
 
-def test_flops_per_token_is_what_xla_counts(monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"head_dim": 64, "kv_heads": 2}], ids=["default", "grouped"])
+def test_flops_per_token_is_what_xla_counts(monkeypatch, options):
     # A scanned body is counted once, hence unrolled; norms, GELU and softmax are the rest of XLA's count.
     monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))
     config = EncoderDecoderConfig(
-        vocab_size=16_384, width=512, encoder_layers=3, decoder_layers=2, heads=4, head_dim=64, mlp_hidden=768
+        vocab_size=16_384, width=512, encoder_layers=3, decoder_layers=2, heads=4, mlp_hidden=768, **options
     )
     model = FunctionalModel.from_config(config)
     inputs, targets = (jax.ShapeDtypeStruct((4, length), jnp.int32) for length in (256, 96))

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from m5jax.models import FunctionalModel
-from m5jax.models.layers import GatedMlp
+from m5jax.models.layers import GatedMlp, gelu
 from m5jax.models.stack import REMAT_POLICIES, scan_layers, stack_layers
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from tests.models.tiny import decoder_config, encoder_config, encoder_decoder_config
@@ -14,7 +14,7 @@ LAYERS, WIDTH = 3, 6
 
 
 def make_layer(rngs):
-    return GatedMlp(WIDTH, 8, 0.3, jnp.dtype("float32"), rngs)
+    return GatedMlp(WIDTH, 8, gelu, jnp.dtype("float32"), rngs, output_stddev=0.3)
 
 
 def apply(layer, x, extra):

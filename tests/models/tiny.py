@@ -10,7 +10,7 @@ import numpy as np
 from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
 
 VOCAB = 40
-# What models have by default is left out of these.
+# What every model takes in the same way; norms, activations and groups are others than its own in each test.
 OPTIONS = {"query_key_norm": True, "global_every": 2, "local_window": 5, "local_rotary_theta": 50.0}
 
 
@@ -52,7 +52,8 @@ def _drawn(config: Any) -> tuple[FunctionalModel, Parameters]:
     random = np.random.default_rng(0)
 
     def perturb(leaf: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        return leaf * random.uniform(0.5, 1.5, leaf.shape).astype(np.float32) if axes[-1:] == ("embed",) else leaf
+        is_scale = axes[-1] == "embed" or axes[1:] == ("head_dim",)
+        return leaf * random.uniform(0.5, 1.5, leaf.shape).astype(np.float32) if is_scale else leaf
 
     return model, jax.tree.map(perturb, parameters, model.logical_axes)
 

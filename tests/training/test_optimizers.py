@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from m5jax.errors import UserError
@@ -66,6 +67,29 @@ def test_adamw_is_the_naive_one(clip_norm: float) -> None:
             expected[name] = expected[name] - rate(step) * direction
     for name in SHAPES:
         np.testing.assert_allclose(parameters[name], expected[name], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_states_are_those_of_optax(decay: float) -> None:
+    """So that checkpoints go on fitting."""
+    mask, schedule = decay_mask(AXES), SCHEDULE.make()
+    pairs = (
+        (AdamW(SCHEDULE, weight_decay=decay, clip_norm=0.0), optax.adamw(schedule, weight_decay=decay, mask=mask)),
+        (
+            Adafactor(SCHEDULE, weight_decay=decay, clip_norm=0.0),
+            optax.adafactor(schedule, weight_decay_rate=decay or None, weight_decay_mask=mask),
+        ),
+        (
+            Adafactor(SCHEDULE, weight_decay=decay, clip_norm=0.0, multiply_by_parameter_scale=False),
+            optax.adafactor(
+                schedule, weight_decay_rate=decay or None, weight_decay_mask=mask, multiply_by_parameter_scale=False
+            ),
+        ),
+    )
+    parameters = jax.tree.map(jnp.asarray, draw(0))
+    for ours, theirs in pairs:
+        found, expected = ours.make(AXES, 1.0).init(parameters), theirs.init(parameters)
+        assert jax.tree.structure(found) == jax.tree.structure(expected)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import m5jax.models.attention
-from m5jax.models.attention import attention_mask, dot_product_attention
+import m5jax.models.dot_product_attention
+from m5jax.models.dot_product_attention import attention_mask, cudnn_takes, dot_product_attention, on_cuda
 
 
 def naive_attention(query, key, value, mask):
@@ -61,7 +61,7 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch, heads, kv_heads):
     segment_ids = jnp.asarray([[1, 1, 1, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
     mask = attention_mask(segment_ids, jnp.zeros_like(segment_ids))
     expected = dot_product_attention(query, key, value, mask, 0.3)
-    monkeypatch.setattr(m5jax.models.attention, "on_cuda", lambda: True)
+    monkeypatch.setattr(m5jax.models.dot_product_attention, "on_cuda", lambda: True)
     monkeypatch.setattr(jax.nn, "dot_product_attention", by_xla)
     found = dot_product_attention(query, key, value, mask, 0.3)
     assert asked == ["cudnn"]
@@ -72,4 +72,34 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch, heads, kv_heads):
     dot_product_attention(query, key, value, mask, 0.3, jnp.zeros((2, heads, 6, 6)))
     dot_product_attention(*(x[:, :5] for x in (query, key, value)), mask[:, :, :5, :5], 0.3)
     dot_product_attention(*(x[..., :6] for x in (query, key, value)), mask, 0.3)
+    dot_product_attention(*(jnp.tile(x, 17) for x in (query, key, value)), mask, 0.3)
     assert asked == ["cudnn"]
+
+
+def test_cudnn_is_not_asked_where_keys_are_split_over_devices_otherwise():
+    query, key = (jnp.zeros((2, 6, heads, 8), jnp.bfloat16) for heads in (4, 2))
+    for size, takes in ((2, True), (4, False)):
+        mesh = jax.sharding.AbstractMesh((1, 1, size), ("data", "fsdp", "tensor"))
+        with jax.sharding.use_abstract_mesh(mesh):
+            assert cudnn_takes(query, key) == takes
+
+
+@pytest.mark.skipif(not on_cuda(), reason="needs an NVIDIA GPU with cuDNN's attention")
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_cudnn_gives_the_attention_and_gradients_of_the_reference(monkeypatch, kv_heads):
+    random = np.random.default_rng(0)
+    shapes = ((2, 64, 4, 64), (2, 64, kv_heads, 64), (2, 64, kv_heads, 64))
+    arrays = [jnp.asarray(random.normal(size=shape), jnp.bfloat16) for shape in shapes]
+    segment_ids = jnp.asarray(np.repeat([[1, 2, 3, 0], [1, 1, 2, 2]], 16, axis=1))
+    mask = attention_mask(segment_ids, jnp.zeros_like(segment_ids))
+
+    def loss(*arrays):
+        attended = dot_product_attention(*arrays, mask, 0.125).astype(jnp.float32)
+        return jnp.sum(jnp.sin(attended) * (segment_ids > 0)[..., None, None])
+
+    found = jax.value_and_grad(loss, (0, 1, 2))(*arrays)
+    monkeypatch.setattr(m5jax.models.dot_product_attention, "on_cuda", lambda: False)
+    expected = jax.value_and_grad(loss, (0, 1, 2))(*arrays)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        one, other = (np.asarray(x, np.float32) for x in (one, other))
+        np.testing.assert_allclose(one, other, atol=2e-2 * np.abs(other).max())
