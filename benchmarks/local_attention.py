@@ -26,7 +26,7 @@ from m5jax.models import EncoderConfig, FunctionalModel
 from m5jax.objectives import LanguageModel
 
 RESULT = Path(__file__).resolve().parent / "results" / "local_attention.json"
-LENGTHS = (512, 2048, 4096)
+LENGTHS = (512, 2048)
 SHAPE = {"vocab_size": 512, "width": 256, "layers": 6, "heads": 4, "mlp_hidden": 512, "dtype": "float32"}
 
 
