@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("m5jax")
 # The modules of tensor functions; protocols elsewhere are for static checks only.
 MODELS = [
     "attention",
-    "blocks",
+    "layer_parts",
     "decoder",
     "decoding_cache",
     "dot_product_attention",

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from m5jax.models.blocks import make_attention, make_mlp, make_norm
 from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import token_logits
+from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.rotary import LongContext
 from m5jax.models.settings import ModelSettings

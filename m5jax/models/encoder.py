@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.models.blocks import make_attention, make_mlp, make_norm
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
+from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers

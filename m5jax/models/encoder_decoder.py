@@ -14,7 +14,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from m5jax.errors import UserError
-from m5jax.models.blocks import make_attention, make_mlp, make_norm
 from m5jax.models.decoding_cache import (
     DecodingCache,
     KeysAndValues,
@@ -24,6 +23,7 @@ from m5jax.models.decoding_cache import (
 )
 from m5jax.models.dot_product_attention import attention_mask, same_segment
 from m5jax.models.heads import token_logits
+from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.settings import ModelSettings

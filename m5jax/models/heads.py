@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from m5jax.models.blocks import make_norm
+from m5jax.models.layer_parts import make_norm
 from m5jax.models.layers import ACTIVATIONS, linear, normal_parameter
 from m5jax.models.settings import ModelSettings
 from partitioning import constrain
