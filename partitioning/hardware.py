@@ -1,43 +1,123 @@
-"""Peak arithmetic of the chips jax names, for model FLOP utilization."""
+"""Chips and what joins them: the figures that the cost model and model FLOP utilization rest on, each with its source.
+
+All rates are of one device as jax counts it (a TPU v4 or v5p chip's two cores are one), dense, in FLOP/s and bytes/s;
+bandwidths are in one direction.
+"""
 
 import dataclasses
 import re
+from collections.abc import Mapping
 
 import jax
+
+from partitioning.errors import PartitioningError
+
+GIB = 2**30
+_GBIT = 1e9 / 8
+
+_TPU_DOCS = "Google Cloud documentation, TPU {}"
+_SCALING_BOOK = "links: How to Scale Your Model (2025), part 2"
+_GRANTED = "memory: what libtpu 0.0.42 grants a program"
+_NVIDIA = (
+    "NVIDIA {} datasheet; memory: what the driver grants a program; NVLink and matrix rate: ml-engineering (2025), "
+    "network and accelerator tables"
+)
+_TPU_RATE = "matrix rate: MaxText's best utilization on the chip"
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One device as jax counts it: dense bfloat16 peak in FLOP/s, and where the figure stands."""
+    """One device and its network.
+
+    Attributes:
+      name: as `--hardware` has it.
+      kind: words that `jax.Device.device_kind` holds.
+      peak: FLOP/s by precision; "float32" is TF32 on NVIDIA GPUs; on TPUs it is the rate of six bfloat16 products.
+      matrix_rate: share of the bfloat16 peak that large products reach.
+      memory: bytes of HBM that programs may use.
+      memory_bandwidth: of HBM.
+      node: devices of a host, or, of TPUs, on a host's board.
+      intra_node: to the devices of the node (NVLink), or, of TPUs, along one link of the torus.
+      inter_node: to other nodes, or, of TPUs, to other slices.
+      torus: physical axes of a slice of more than one host; 0: no torus, all nodes reach each other.
+      source: where the figures stand.
+    """
 
     name: str
-    bfloat16_flops: float
+    kind: str
+    peak: Mapping[str, float]
+    matrix_rate: float
+    memory: float
+    memory_bandwidth: float
+    node: int
+    intra_node: float
+    inter_node: float
+    torus: int
     source: str
 
+    @property
+    def platform(self) -> str:
+        return "tpu" if self.torus else "cuda"
 
-# First match of the name as whole words within `jax.Device.device_kind`, so that longer names stand first.
+
+def _gpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, bandwidth: float, **net: float) -> Chip:
+    peak = {"float32": bfloat16 / 2, "bfloat16": bfloat16}
+    if not name.startswith("a100"):  # before it had units for them
+        peak["float8"] = 2 * bfloat16
+    return Chip(
+        name,
+        kind,
+        peak,
+        rate,
+        gibibytes * GIB,
+        bandwidth,
+        int(net.get("node", 8)),
+        net["intra_node"],
+        net["inter_node"],
+        0,
+        _NVIDIA.format(kind),
+    )
+
+
+def _tpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, bandwidth: float, **net: float) -> Chip:
+    peak = {"float32": bfloat16 / 6, "bfloat16": bfloat16}
+    source = "; ".join((_TPU_DOCS.format(name), _SCALING_BOOK, _GRANTED, _TPU_RATE))
+    torus = int(net.get("torus", 2))
+    return Chip(name, kind, peak, rate, gibibytes * GIB, bandwidth, 4, net["link"], net["inter_node"], torus, source)
+
+
+# First match of the kind as whole words within `jax.Device.device_kind`, so that longer ones stand first.
 CHIPS: tuple[Chip, ...] = (
-    Chip("H200 NVL", 835.5e12, "NVIDIA H200 datasheet (NVL, dense)"),
-    Chip("H200", 989.4e12, "NVIDIA H200 datasheet (SXM, dense)"),
-    Chip("H100 PCIe", 756e12, "NVIDIA H100 datasheet (PCIe, dense)"),
-    Chip("H100 NVL", 835.5e12, "NVIDIA H100 datasheet (NVL, dense)"),
-    Chip("H100", 989.4e12, "NVIDIA H100 datasheet (SXM, dense)"),
-    Chip("A100", 312e12, "NVIDIA A100 datasheet"),
-    Chip("L4", 121e12, "NVIDIA L4 datasheet (dense)"),
-    Chip("TPU v6 lite", 918e12, "Google Cloud documentation, TPU v6e"),
-    Chip("TPU v5 lite", 197e12, "Google Cloud documentation, TPU v5e"),
-    Chip("TPU v5", 459e12, "Google Cloud documentation, TPU v5p"),
-    Chip("TPU v4", 275e12, "Google Cloud documentation, TPU v4"),
+    _gpu("h200-nvl", "H200 NVL", 835.5e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9, node=4),
+    _gpu("h200", "H200", 989.4e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9),
+    _gpu("h100-pcie", "H100 PCIe", 756e12, 0.80, 79.1, 2.0e12, intra_node=64e9, inter_node=25e9),
+    _gpu("h100-nvl", "H100 NVL", 835.5e12, 0.80, 93.1, 3.9e12, intra_node=300e9, inter_node=50e9, node=2),
+    _gpu("h100", "H100", 989.4e12, 0.80, 79.1, 3.35e12, intra_node=450e9, inter_node=50e9),
+    _gpu("a100-40gb", "A100-SXM4-40GB", 312e12, 0.87, 39.5, 1.555e12, intra_node=300e9, inter_node=25e9),
+    _gpu("a100", "A100", 312e12, 0.87, 79.1, 2.039e12, intra_node=300e9, inter_node=25e9),
+    _gpu("l4", "L4", 121e12, 0.80, 22.0, 0.3e12, intra_node=32e9, inter_node=12.5e9),
+    _tpu("v6e", "TPU v6 lite", 918e12, 0.80, 31.25, 1.64e12, link=90e9, inter_node=100 * _GBIT),
+    _tpu("v5e", "TPU v5 lite", 197e12, 0.80, 15.75, 0.819e12, link=45e9, inter_node=25 * _GBIT),
+    _tpu("v5p", "TPU v5", 459e12, 0.80, 95.74, 2.765e12, link=90e9, inter_node=50 * _GBIT, torus=3),
+    _tpu("v4", "TPU v4", 275e12, 0.80, 30.75, 1.228e12, link=45e9, inter_node=50 * _GBIT, torus=3),
 )
 
 
 def find_chip(device_kind: str) -> Chip | None:
     """Returns the chip that `jax.Device.device_kind` names, or None."""
     # Whole words: an L40 is no L4.
-    return next((chip for chip in CHIPS if re.search(rf"\b{chip.name}\b", device_kind)), None)
+    return next((chip for chip in CHIPS if re.search(rf"\b{chip.kind}\b", device_kind)), None)
 
 
 def peak_flops(device: jax.Device) -> float | None:
     """Returns the device's dense bfloat16 peak in FLOP/s, or None where it is not known (any CPU)."""
     chip = None if device.platform == "cpu" else find_chip(device.device_kind)
-    return None if chip is None else chip.bfloat16_flops
+    return None if chip is None else chip.peak["bfloat16"]
+
+
+def get_chip(name: str) -> Chip:
+    """Returns the chip of a name; raises PartitioningError for an unknown one."""
+    for chip in CHIPS:
+        if chip.name == name:
+            return chip
+    raise PartitioningError(f"unknown chip {name!r}; known: {', '.join(sorted(chip.name for chip in CHIPS))}")

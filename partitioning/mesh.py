@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from partitioning.errors import PartitioningError
@@ -46,18 +47,49 @@ def resolve_sizes(config: MeshConfig, device_count: int) -> tuple[int, int, int]
     if -1 in sizes and device_count % fixed == 0:
         sizes[sizes.index(-1)] = device_count // fixed
     if math.prod(sizes) != device_count or min(sizes) < 1:
-        wanted = " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
-        raise PartitioningError(f"mesh {wanted} does not multiply to the {device_count} devices there are")
+        raise PartitioningError(
+            f"mesh {describe_sizes(sizes)} does not multiply to the {device_count} devices there are"
+        )
     return sizes[0], sizes[1], sizes[2]
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Returns the mesh of `config` over `devices` (default: all devices of all processes), laid out by topology."""
+    """Returns the mesh of `config` over `devices` (default: all devices of all processes), laid out by topology.
+
+    Raises:
+      PartitioningError: the axes do not multiply to the device count, or the TPUs' torus has no such sides.
+    """
     devices = list(jax.devices() if devices is None else devices)
     sizes = resolve_sizes(config, len(devices))
-    if devices == jax.devices():
-        return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
-    return Mesh(np.array(devices).reshape(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    arranged = _on_torus(sizes, devices) if devices[0].platform == "tpu" else np.array(devices).reshape(sizes)
+    return Mesh(arranged, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _on_torus(sizes: tuple[int, ...], devices: list[jax.Device]) -> np.ndarray:
+    """Returns TPUs so that each axis lies along sides of the torus, and `data` goes over slices first."""
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    within = list(sizes)
+    data = MESH_AXES.index("data")
+    if within[data] % slices:
+        raise PartitioningError(f"mesh axis data = {sizes[data]} does not divide over {slices} slices")
+    within[data] //= slices
+    try:
+        if slices == 1:
+            return mesh_utils.create_device_mesh(sizes, devices)
+        joined = [1] * len(sizes)
+        joined[data] = slices
+        return mesh_utils.create_hybrid_device_mesh(within, joined, devices)
+    except (NotImplementedError, ValueError) as error:
+        sides = [len({device.coords[axis] for device in devices}) for axis in range(3)]
+        raise PartitioningError(
+            f"mesh {describe_sizes(sizes)} does not lie on the torus {'x'.join(map(str, sides))} of a slice: each axis "
+            "is a product of whole sides"
+        ) from error
+
+
+def describe_sizes(sizes: Sequence[int]) -> str:
+    """Returns the axes of a mesh for messages."""
+    return " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
 
 
 def batch_shards(mesh: Mesh) -> int:
@@ -69,7 +101,7 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
     """Raises PartitioningError unless a global batch splits evenly over accumulation steps and the mesh."""
     parts = batch_shards(mesh) * accumulation
     if batch_size < 1 or batch_size % parts:
-        shape = " x ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+        shape = describe_sizes(list(mesh.shape.values()))
         nearest = max(1, batch_size // parts) * parts
         raise PartitioningError(
             f"batch of {batch_size} examples is not divisible by {parts} "

@@ -82,6 +82,29 @@ def _first_match(
     return ()
 
 
+def explain_replication(
+    logical_axes: Sequence[str],
+    shape: Sequence[int],
+    mesh_shape: dict[str, int],
+    rules: Sequence[Rule] = DEFAULT_RULES,
+) -> list[str]:
+    """Returns why each dimension that a rule could split over several devices is not, in a few words each."""
+    spec = partition_spec(logical_axes, shape, mesh_shape, rules)
+    used = {name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)}
+    reasons = []
+    for logical, size, entry in zip(logical_axes, shape, spec, strict=True):
+        wanted = [axes for name, axes in rules if name == logical and axes]
+        if entry is not None or not wanted:
+            continue
+        names = (wanted[0],) if isinstance(wanted[0], str) else wanted[0]
+        devices = math.prod(mesh_shape[name] for name in names)
+        if devices > 1 and set(names) & used:
+            reasons.append(f"{logical}: {'+'.join(names)} is taken")
+        elif devices > 1:
+            reasons.append(f"{logical}: {devices} does not divide {size}")
+    return reasons
+
+
 def named_sharding(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:
     """Returns where a tensor with these logical axes lives on `mesh`."""
     return NamedSharding(mesh, partition_spec(logical_axes, shape, dict(mesh.shape)))

@@ -63,7 +63,8 @@ class Attention(nnx.Module):
         value = constrain(linear(context, self.value[...], self.dtype), "batch", "length", "kv_heads", "head_dim")
         if self.normalized:
             key = self.key_norm(key)
-        return (key if rotation is None else rotate(key, rotation)), value
+        key = key if rotation is None else rotate(key, rotation)
+        return checkpoint_name(key, "key"), checkpoint_name(value, "value")
 
     def attend(
         self,
@@ -78,5 +79,5 @@ class Attention(nnx.Module):
             query = self.query_norm(query)
         if view.rotation is not None:
             query = rotate(query, view.rotation)
-        attended = view.attend(query, key, value, self.scale)
-        return checkpoint_name(linear(attended, self.output[...], self.dtype, contracted=2), "attention_output")
+        attended = view.attend(checkpoint_name(query, "query"), key, value, self.scale)
+        return linear(checkpoint_name(attended, "attended"), self.output[...], self.dtype, contracted=2)

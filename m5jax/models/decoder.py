@@ -21,8 +21,9 @@ from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.rotary import LongContext
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
-from m5jax.models.views import View, Views, make_views, stack_products
+from m5jax.models.views import View, Views, describe_stack, make_views
 from partitioning import constrain
+from partitioning.workload import Stack
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,17 +50,14 @@ class DecoderConfig(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts(("layers", "max_length"))
+        self.check_counts(("max_length",))
+        self.check_layers(("layers",))
 
     def make(self, rngs: nnx.Rngs) -> "Decoder":
         return Decoder(self, rngs)
 
-    def flops_per_token(self, length: int, predicted_fraction: float) -> float:
-        """Returns FLOPs of forward and backward a token, as `EncoderConfig.flops_per_token`: of all scores, masked ones
-        too, and of logits at `predicted_fraction` of the positions."""
-        logits = predicted_fraction * self.width * self.vocab_size
-        causal = not self.bidirectional_prefix
-        return 6.0 * (stack_products(self, self.layers, length, causal=causal) + logits)
+    def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
+        return (describe_stack(self, "layers", self.layers, length, causal=not self.bidirectional_prefix),)
 
 
 class _Layer(nnx.Module):

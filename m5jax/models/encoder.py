@@ -19,8 +19,9 @@ from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
 from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
-from m5jax.models.views import View, make_views, stack_products
+from m5jax.models.views import View, describe_stack, make_views
 from partitioning import constrain
+from partitioning.workload import Stack
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,20 +44,19 @@ class EncoderConfig(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts(("layers", "max_length"))
+        self.check_counts(("max_length",))
+        self.check_layers(("layers",))
         self.check_choice("pooling", POOLINGS)
 
     def make(self, rngs: nnx.Rngs) -> "Encoder":
         return Encoder(self, rngs)
 
-    def flops_per_token(self, length: int, predicted_fraction: float) -> float:
-        """Returns FLOPs of forward and backward a token (three times the forward, without recomputation).
+    @property
+    def has_dense_head(self) -> bool:
+        return True
 
-        Counts matrix products only: parameters, scores and weighted sums of attention over `length` keys, and the
-        masked-LM head at `predicted_fraction` of the positions (arXiv 2204.02311, appendix B).
-        """
-        head = self.width**2 + self.width * self.vocab_size
-        return 6.0 * (stack_products(self, self.layers, length, causal=False) + predicted_fraction * head)
+    def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
+        return (describe_stack(self, "layers", self.layers, length, causal=False),)
 
 
 class EncoderLayer(nnx.Module):

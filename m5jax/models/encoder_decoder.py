@@ -28,8 +28,9 @@ from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.settings import ModelSettings
 from m5jax.models.stack import scan_layers, stack_layers
-from m5jax.models.views import View, make_views, stack_products
+from m5jax.models.views import View, describe_stack, make_views
 from partitioning import constrain
+from partitioning.workload import Stack
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class EncoderDecoderConfig(ModelSettings):
     def __post_init__(self) -> None:
         self.check_choice("position_embedding", ("relative", "rotary"))
         super().__post_init__()
-        self.check_counts(("encoder_layers", "decoder_layers"))
+        self.check_layers(("encoder_layers", "decoder_layers"))
         if self.rotates:
             return
         if self.relative_buckets < 4 or self.relative_buckets % 2:
@@ -77,21 +78,12 @@ class EncoderDecoderConfig(ModelSettings):
     def make(self, rngs: nnx.Rngs) -> "EncoderDecoder":
         return EncoderDecoder(self, rngs)
 
-    def flops_per_token(self, length: int, predicted_fraction: float) -> float:
-        """Returns FLOPs of forward and backward a token (three times the forward, without recomputation), of inputs of
-        `length` tokens and `predicted_fraction` as many targets, both counted as tokens.
-
-        Counts matrix products only, as `EncoderConfig.flops_per_token`, and all scores of the decoder, masked ones too.
-        """
-        targets = predicted_fraction * length
-        # Of a head of cross attention: queries and outputs, or keys and values; scores and weighted sums of a key.
-        projections, scores = 2 * self.width * self.head_size, 2 * self.head_size
-        of_input = stack_products(self, self.encoder_layers, length, causal=False)
-        of_input += self.decoder_layers * self.key_value_heads * projections
-        of_target = stack_products(self, self.decoder_layers, targets, causal=True)
-        of_target += self.decoder_layers * self.heads * (projections + length * scores)
-        of_target += self.width * self.vocab_size
-        return 6.0 * (of_input + predicted_fraction * of_target) / (1 + predicted_fraction)
+    def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
+        layers, biased = (self.encoder_layers, self.decoder_layers), not self.rotates
+        return (
+            describe_stack(self, "encoder", layers[0], length, causal=False, biased=biased),
+            describe_stack(self, "decoder", layers[1], predicted, causal=True, crossed=length, biased=biased),
+        )
 
 
 class _Layer(nnx.Module):

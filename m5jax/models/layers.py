@@ -11,7 +11,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key
 
 from partitioning import constrain
@@ -130,7 +129,7 @@ class GatedMlp(nnx.Module):
     def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
         up = constrain(linear(x, self.up[...], self.dtype), "batch", "length", "mlp")
         gate = constrain(linear(x, self.gate[...], self.dtype), "batch", "length", "mlp")
-        return checkpoint_name(linear(_gated(up, gate, self.activation), self.down[...], self.dtype), "mlp_output")
+        return linear(_gated(up, gate, self.activation), self.down[...], self.dtype)
 
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:

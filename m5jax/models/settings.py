@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from m5jax.errors import UserError, unknown_name
 from m5jax.models.layers import ACTIVATIONS, NORMS
 from m5jax.models.maximal_update import MaximalUpdate
-from m5jax.models.stack import REMAT_POLICIES
+from m5jax.models.stack import REMAT_POLICIES, remat_cycle
+from partitioning.workload import Head, Stack
 
 DTYPES = ("auto", "float32", "bfloat16")
 _COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "global_every", "local_window")
@@ -42,7 +43,9 @@ class ModelSettings:
       dropout_rate: of the embedding and of each attention and MLP output.
       norm_epsilon: added to the variance or mean square in norms.
       dtype: of the products: "bfloat16", "float32", or "auto" (bfloat16 except on CPU).
-      remat: what the backward pass keeps: "none" (keeps all), "dots", "outputs" or "full" (recomputes all).
+      remat: what the backward pass has of each layer beside its input: "none" (recomputes nothing, keeps all), "dots"
+        (keeps products), "attention_saved" (queries, keys, values and what they become), "full" (recomputes all) or
+        "offload" (as "full", and inputs wait in the host's memory); or several that layers take in turn.
       maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
@@ -62,7 +65,7 @@ class ModelSettings:
     dropout_rate: float = 0.0
     norm_epsilon: float = 1e-6
     dtype: str = "auto"
-    remat: str = "none"
+    remat: str | tuple[str, ...] = "none"
     maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +78,9 @@ class ModelSettings:
         self.check_choice("norm", tuple(NORMS))
         self.check_choice("activation", tuple(ACTIVATIONS))
         self.check_choice("dtype", DTYPES)
-        self.check_choice("remat", tuple(REMAT_POLICIES))
+        for policy in remat_cycle(self.remat):
+            if policy not in REMAT_POLICIES:
+                raise unknown_name(self.named("remat"), policy, tuple(REMAT_POLICIES))
         self._check_heads()
 
     def check_counts(self, names: Sequence[str]) -> None:
@@ -83,6 +88,16 @@ class ModelSettings:
         for name in names:
             if getattr(self, name) < 1:
                 raise UserError(f"{self.named(name)} = {getattr(self, name)}; a positive integer is needed")
+
+    def check_layers(self, names: Sequence[str]) -> None:
+        """Raises UserError where a number of layers is below 1 or does not split by the policies of `remat`."""
+        self.check_counts(names)
+        cycle = len(remat_cycle(self.remat))
+        for name in names:
+            if cycle < 1 or getattr(self, name) % cycle:
+                raise UserError(
+                    f"{self.named('remat')} has {cycle} policies, which do not divide {name} = {getattr(self, name)}"
+                )
 
     def check_choice(self, name: str, allowed: Sequence[str]) -> None:
         """Raises UserError where a field is none of the names that are allowed."""
@@ -142,7 +157,25 @@ class ModelSettings:
         """How many times as wide as its base this model is."""
         return self.width / self.base_width
 
-    def layer_products(self, keys: float) -> float:
-        """Returns multiplications a token of a layer's self-attention over `keys` tokens and MLP."""
-        projections = 2 * self.width * (self.heads + self.key_value_heads) * self.head_size
-        return projections + 3 * self.width * self.mlp_hidden + 2 * keys * self.heads * self.head_size
+    @property
+    def has_dense_head(self) -> bool:
+        """Whether a square product stands before the logits."""
+        return False
+
+    def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
+        """Returns what the stacks of layers compute on a row of `length` tokens with `predicted` predictions; of an
+        encoder-decoder these are the decoder's tokens."""
+        raise NotImplementedError
+
+    def flops_per_token(self, length: int, predicted_fraction: float) -> float:
+        """Returns FLOPs of forward and backward a token (three times the forward, without recomputation).
+
+        Counts matrix products only: parameters, all scores and weighted sums of attention, masked ones too, and logits
+        at `predicted_fraction` of the positions (arXiv 2204.02311, appendix B). Of an encoder-decoder, inputs and the
+        `predicted_fraction` as many targets both count as tokens.
+        """
+        predicted = predicted_fraction * length
+        stacks = self.stacks(float(length), predicted)
+        head = Head(self.width, self.vocab_size, predicted, self.has_dense_head)
+        products = sum(stack.products for stack in stacks) + head.products
+        return 6.0 * products / sum(stack.length for stack in stacks)

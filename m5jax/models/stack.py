@@ -4,21 +4,30 @@ Compile time and program size stay constant in depth. On purpose not `nnx.scan`:
 definition and arrays, which keeps sharding and memory in plain JAX.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Key
 
 Carry = TypeVar("Carry")
 
-# What the backward pass keeps of each layer; the rest is computed again (`jax.checkpoint`).
+LAYER_INPUT = "layer_input"
+# What the backward pass keeps of each layer beside its input; the rest is computed again (`jax.checkpoint`).
 REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
     "none": None,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "outputs": jax.checkpoint_policies.save_only_these_names("attention_output", "mlp_output"),
+    "attention_saved": jax.checkpoint_policies.save_only_these_names("query", "key", "value", "attended"),
     "full": jax.checkpoint_policies.nothing_saveable,
+    # The input too leaves the device, to the memory of its host.
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[LAYER_INPUT],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
 }
 
 
@@ -37,12 +46,17 @@ def stack_layers(make_layer: Callable[[nnx.Rngs], nnx.Module], count: int, rngs:
     return layers
 
 
+def remat_cycle(remat: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the policies that layers take in turn."""
+    return (remat,) if isinstance(remat, str) else tuple(remat)
+
+
 def scan_layers(
     layers: nnx.Module,
     x: Carry,
     apply: Callable[[Any, Carry, Any], Carry],
     per_layer: Any,
-    remat: str,
+    remat: str | Sequence[str],
 ) -> Carry:
     """Runs `x = apply(layer, x, slice of per_layer)` over the stacked layers in order.
 
@@ -51,15 +65,31 @@ def scan_layers(
       x: activations, [batch, length, embed], and what else goes from layer to layer.
       apply: one layer.
       per_layer: arrays with a leading `layers` axis handed to `apply`, such as layer indices and dropout keys.
-      remat: a name in `REMAT_POLICIES`.
+      remat: a name in `REMAT_POLICIES`, or several that layers take in turn; how many divides the layers.
     """
     graphdef, state = nnx.split(layers)
+    policies = remat_cycle(remat)
+
+    def one(carry: Carry, slices: Any) -> Carry:
+        layer_state, extra = slices
+        return apply(nnx.merge(graphdef, layer_state), jax.tree.map(_name_input, carry), extra)
+
+    steps = [_rematerialized(one, REMAT_POLICIES[policy]) for policy in policies]
 
     def body(carry: Carry, slices: Any) -> tuple[Carry, None]:
-        layer_state, extra = slices
-        return apply(nnx.merge(graphdef, layer_state), carry, extra), None
+        for place, step in enumerate(steps):
+            carry = step(carry, slices if len(steps) == 1 else jax.tree.map(lambda leaf, i=place: leaf[i], slices))
+        return carry, None
 
-    policy = REMAT_POLICIES[remat]
-    if policy is not None:
-        body = jax.checkpoint(body, policy=policy, prevent_cse=False)
-    return jax.lax.scan(body, x, (state, per_layer))[0]
+    slices = (state, per_layer)
+    if len(steps) > 1:
+        slices = jax.tree.map(lambda leaf: leaf.reshape(-1, len(steps), *leaf.shape[1:]), slices)
+    return jax.lax.scan(body, x, slices)[0]
+
+
+def _name_input(x: Array) -> Array:
+    return checkpoint_name(x, LAYER_INPUT)
+
+
+def _rematerialized(function: Callable[..., Any], policy: Callable[..., Any] | None) -> Callable[..., Any]:
+    return function if policy is None else jax.checkpoint(function, policy=policy, prevent_cse=False)

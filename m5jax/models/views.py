@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from m5jax.models.dot_product_attention import dot_product_attention
 from m5jax.models.rotary import LongContext, Rotation, rotary_angles
 from m5jax.models.settings import ModelSettings
+from partitioning.workload import Stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +201,29 @@ def make_views(
     return Views(whole, local, config.global_every)
 
 
-def stack_products(config: ModelSettings, layers: int, length: int | float, *, causal: bool) -> float:
-    """Returns the multiplications a token in the self-attention and MLPs of a stack; arguments as of `make_views`."""
+def describe_stack(
+    config: ModelSettings,
+    path: str,
+    layers: int,
+    length: float,
+    *,
+    causal: bool,
+    crossed: float = 0,
+    biased: bool = False,
+) -> Stack:
+    """Returns what a stack of layers computes on a row of `length` tokens; arguments as of `make_views` and `Stack`."""
     whole = -(-layers // config.global_every)
     near = min(length, Neighbours.of_window(config.local_window, causal).keys)
-    return float(whole * config.layer_products(length) + (layers - whole) * config.layer_products(near))
+    return Stack(
+        path=path,
+        layers=layers,
+        width=config.width,
+        heads=config.heads,
+        kv_heads=config.key_value_heads,
+        head_dim=config.head_size,
+        mlp_hidden=config.mlp_hidden,
+        length=length,
+        keys=(whole * length + (layers - whole) * near) / layers,
+        crossed=crossed,
+        biased=biased,
+    )

@@ -196,7 +196,7 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch, options):
         ({"activation": "relu"}, "did you mean gelu"),
         ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
         ({"pooling": "maen"}, "did you mean mean"),
-        ({"remat": "some"}, "allowed: dots, full, none, outputs"),
+        ({"remat": "some"}, "allowed: attention_saved, dots, full, none, offload"),
         ({"dtype": "float16"}, "did you mean"),
     ],
 )

@@ -117,7 +117,7 @@ def test_relative_buckets_equal_a_naive_loop(bidirectional, buckets, max_distanc
         ({"relative_buckets": 7}, "relative_buckets = 7; allowed: even numbers from 4"),
         ({"relative_max_distance": 4}, "relative_max_distance = 4"),
         ({"dropout_rate": 1.0}, "dropout_rate = 1.0"),
-        ({"remat": "some"}, "allowed: dots, full, none, outputs"),
+        ({"remat": "some"}, "allowed: attention_saved, dots, full, none, offload"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(changes, message):

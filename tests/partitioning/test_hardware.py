@@ -27,7 +27,7 @@ from partitioning.hardware import find_chip
 )
 def test_known_and_unknown_chips(kind: str, expected: float | None) -> None:
     chip = find_chip(kind)
-    assert (chip and chip.bfloat16_flops) == expected
+    assert (chip and chip.peak["bfloat16"]) == expected
 
 
 def test_a_cpu_has_no_peak() -> None:

@@ -1,0 +1,73 @@
+"""A model of a gin file as the planner sees it, and its step as the compiler does."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from m5jax.configuration.model_sizes import PREDICTED, ModelConfig
+from m5jax.models import EncoderDecoderConfig, FunctionalModel
+from m5jax.objectives import LanguageModel, SequenceToSequence
+from m5jax.training.ahead_of_time import lower_train_step
+from m5jax.training.optimizers import Adafactor, AdamW
+from m5jax.training.schedules import Cosine
+from partitioning.layout import Layout
+from partitioning.mesh import make_mesh
+from partitioning.workload import Head, Tensor, Workload
+
+SHAPES = ("inputs", "segment_ids", "positions")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedModel:
+    """A model and the rows it is to be trained on.
+
+    Attributes:
+      length: tokens a row; of an encoder-decoder, of inputs.
+    """
+
+    name: str
+    path: Path
+    config: ModelConfig
+    length: int
+
+    @property
+    def predicted(self) -> int:
+        """Predictions a row: masked tokens, targets, or all."""
+        return max(1, round(self.length * PREDICTED[type(self.config).__name__]))
+
+    def workload(self) -> Workload:
+        """Returns what a row costs."""
+        config, model = self.config, FunctionalModel.from_config(self.config)
+        axes = jax.tree.leaves(model.logical_axes, is_leaf=lambda node: isinstance(node, tuple))
+        leaves = jax.tree_util.tree_leaves_with_path(model.abstract_parameters)
+        tensors = tuple(
+            Tensor("/".join(key.key for key in path), leaf.shape, names)
+            for (path, leaf), names in zip(leaves, axes, strict=True)
+        )
+        head = Head(config.width, config.vocab_size, self.predicted, config.has_dense_head)
+        return Workload(config.stacks(float(self.length), float(self.predicted)), head, tensors)
+
+    def lower(self, layout: Layout, devices: list[jax.Device], batch_size: int) -> jax.stages.Lowered:
+        """Returns the step of a global batch under a layout, for devices that need not be here."""
+        config = dataclasses.replace(self.config, dtype="bfloat16", remat=layout.remat)
+        if not isinstance(config, EncoderDecoderConfig):
+            config = dataclasses.replace(config, max_length=max(config.max_length, self.length))
+        schedule = Cosine(peak=1e-3, warmup_steps=100, total_steps=1000)
+        optimizer = AdamW(schedule) if layout.optimizer == "adamw" else Adafactor(schedule)
+        objective: LanguageModel | SequenceToSequence = LanguageModel(chunk_length=layout.chunk)
+        if isinstance(config, EncoderDecoderConfig):
+            objective = SequenceToSequence(chunk_length=layout.chunk)
+        mesh = make_mesh(layout.mesh, devices)
+        model = FunctionalModel.from_config(config)
+        return lower_train_step(model, objective, optimizer, mesh, self._batch(batch_size), layout.accumulation)
+
+    def _batch(self, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+        inputs, predicted = ((rows, self.length), np.int32), ((rows, self.predicted), np.int32)
+        names: tuple[str, ...] = ("targets", "predicted_positions")
+        if isinstance(self.config, EncoderDecoderConfig):
+            names = ("targets", "target_segment_ids", "target_positions")
+        shapes = dict.fromkeys(SHAPES, inputs) | dict.fromkeys(names, predicted)
+        return shapes | {"loss_weights": ((rows, self.predicted), np.float32)}

@@ -1,0 +1,175 @@
+"""Bytes on one device at the peak of a training step, predicted.
+
+Parameters and optimizer state follow from shapes and rules. What else lives is estimated for the three moments at which
+a step can peak: the logits and their gradients, the backward pass of one layer, and the gradient of the embedding.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from partitioning.hardware import Chip
+from partitioning.layout import Layout
+from partitioning.shares import BFLOAT16, FLOAT32, Share
+from partitioning.workload import Stack, Tensor, Workload
+
+_FACTORED_FROM = 128  # optax.scale_by_factored_rms: smaller matrices keep all moments
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on one device, by part.
+
+    Attributes:
+      parameters, optimizer: the state.
+      gradients: of all parameters, twice where they are accumulated.
+      kept: activations that wait for the backward pass.
+      working: what the moment of the peak needs beside these.
+      host: activations that wait in the memory of the host.
+    """
+
+    parameters: float
+    optimizer: float
+    gradients: float
+    kept: float
+    working: float
+    host: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """On the device."""
+        return self.parameters + self.optimizer + self.gradients + self.kept + self.working
+
+
+@dataclasses.dataclass(frozen=True)
+class _Observed:
+    """How many copies of what a compiler's programs hold at their peaks, fitted to `benchmarks/results/scale.json`.
+
+    Attributes:
+      logits: of a chunk, float32.
+      tables: float32 gradients of the whole embedding, at the logits.
+      summed_tables: the same when the logits are gone and devices add theirs up.
+      last_tables: the same of each embedding, after the layers.
+      scores: of a layer, float32; `biased_scores` with a learned bias.
+      hidden: of a layer's MLP.
+      heads: of a layer's queries, keys and values.
+      states: of a layer's tokens.
+      weights: of a layer, gathered.
+      all_scores, all_hidden, all_heads, all_states: the same, that a layer keeps where nothing is recomputed.
+    """
+
+    logits: float
+    tables: float
+    summed_tables: float
+    last_tables: float
+    scores: float
+    biased_scores: float
+    hidden: float
+    heads: float
+    states: float
+    weights: float
+    all_scores: float
+    all_hidden: float
+    all_heads: float
+    all_states: float
+
+
+_OBSERVED = {
+    "cuda": _Observed(2.8, 0.85, 2.1, 1.55, 2.05, 4.1, 9.5, 4.0, 1.5, 10.0, 1.8, 2.0, 0.9, 8.5),
+    "tpu": _Observed(2.5, 1.0, 2.3, 1.5, 3.0, 5.0, 6.0, 2.0, 6.0, 3.0, 2.5, 3.0, 2.0, 4.0),
+}
+
+
+def step_memory(workload: Workload, layout: Layout, chip: Chip, batch_size: int) -> Memory:
+    """Returns the bytes of a step of a global batch on one device."""
+    share, observed = Share.of(layout, batch_size), _OBSERVED[chip.platform]
+    cut = [(tensor, tensor.size / share.shards(tensor)) for tensor in workload.tensors]
+    parameters = FLOAT32 * sum(size for _, size in cut)
+    optimizer = 2 * parameters
+    if layout.optimizer == "adafactor":
+        moments = [moment for tensor in workload.tensors for moment in factored_moments(tensor)]
+        optimizer = FLOAT32 * sum(moment.size / share.shards(moment) for moment in moments)
+    stacked = FLOAT32 * sum(size for tensor, size in cut if tensor.stacked)
+    accumulated = parameters if layout.accumulation > 1 else 0.0
+    kept = sum(_kept(stack, layout.remat, share, observed) for stack in workload.stacks)
+    host = sum(_offloaded(stack, layout.remat, share) for stack in workload.stacks)
+    vocabularies = [tensor for tensor in workload.tensors if tensor.axes == ("vocab", "embed")]
+    tables = FLOAT32 * sum(tensor.size / share.gathered_shards(tensor) for tensor in vocabularies)
+    table = tables / len(vocabularies)
+    head = workload.head
+    logits = FLOAT32 * share.rows * min(layout.chunk, head.positions) * share.split(head.vocab_size)
+    layers = [_layer(stack, workload, share, observed) for stack in workload.stacks]
+    states = max(BFLOAT16 * share.tokens(stack) * stack.width for stack in workload.stacks)
+    # (gradients, kept, working) at the logits, after them, in the layers, and at the embedding's gradient.
+    peaks = [
+        (0.0, kept, observed.logits * logits + observed.tables * table + observed.states * states),
+        (0.0, kept, observed.summed_tables * table + observed.states * states),
+        (parameters, kept, max(layers)),
+        (stacked, 0.0, observed.last_tables * tables + observed.states * states),
+    ]
+    gradients, kept, working = max(peaks, key=sum)
+    return Memory(parameters, optimizer, gradients + accumulated, kept, working, host)
+
+
+def factored_moments(tensor: Tensor) -> list[Tensor]:
+    """Returns what Adafactor keeps of a parameter (optax.scale_by_factored_rms): sums over each of its two largest
+    axes, or, where the second is short, as much as itself."""
+    shape = tensor.shape
+    largest = sorted(range(len(shape)), key=lambda axis: shape[axis])[-2:]
+    if len(shape) < 2 or shape[largest[0]] < _FACTORED_FROM:
+        return [tensor]
+    return [
+        Tensor(tensor.path, shape[:axis] + shape[axis + 1 :], tensor.axes[:axis] + tensor.axes[axis + 1 :])
+        for axis in largest
+    ]
+
+
+def _kept(stack: Stack, remat: Sequence[str], share: Share, observed: _Observed) -> float:
+    """Returns the bytes that the layers of a stack keep for the backward pass."""
+    tokens = share.tokens(stack)
+    states = BFLOAT16 * tokens * stack.width
+    hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
+    attentions = 2 if stack.crossed else 1
+    queries = BFLOAT16 * tokens * share.split(stack.heads) * stack.head_dim * attentions
+    keys = BFLOAT16 * (tokens + share.rows * stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
+    scores = FLOAT32 * _scores(stack, share)
+    of_policy = {
+        "none": observed.all_scores * scores
+        + observed.all_hidden * hidden
+        + observed.all_heads * (queries + keys)
+        + observed.all_states * states,
+        "dots": states * (1 + attentions) + queries + keys + 2 * hidden,
+        "attention_saved": states + 2 * queries + keys,
+        "full": states,
+        "offload": 0.0,
+    }
+    return stack.layers * sum(of_policy[policy] for policy in remat) / len(remat)
+
+
+def _scores(stack: Stack, share: Share) -> float:
+    return share.rows * share.split(stack.heads) * stack.length * (stack.keys + stack.crossed)
+
+
+def _offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
+    return remat.count("offload") / len(remat) * stack.layers * BFLOAT16 * share.tokens(stack) * stack.width
+
+
+def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) -> float:
+    """Returns the bytes that the backward pass of one layer needs."""
+    tokens = share.tokens(stack)
+    scores = FLOAT32 * share.rows * share.split(stack.heads) * stack.length * max(stack.keys, stack.crossed)
+    hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
+    heads = BFLOAT16 * tokens * (share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
+    states = BFLOAT16 * tokens * stack.width
+    return (
+        (observed.biased_scores if stack.biased else observed.scores) * scores
+        + observed.hidden * hidden
+        + observed.heads * heads
+        + observed.states * states
+        + observed.weights * _gathered_layer(workload.tensors, stack, share)
+    )
+
+
+def _gathered_layer(tensors: Sequence[Tensor], stack: Stack, share: Share) -> float:
+    """Returns the bytes of the bfloat16 parameters of a layer, gathered."""
+    own = [tensor for tensor in tensors if tensor.stacked and tensor.path.startswith(stack.path)]
+    return BFLOAT16 * sum(tensor.size / share.gathered_shards(tensor) for tensor in own) / stack.layers

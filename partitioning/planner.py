@@ -1,0 +1,189 @@
+"""Searches the layouts of a training step for the fastest that fit."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from partitioning.errors import PartitioningError
+from partitioning.layout import OPTIMIZERS, Layout
+from partitioning.memory_model import Memory, step_memory
+from partitioning.mesh import MeshConfig
+from partitioning.slices import Slice, known_slices
+from partitioning.time_model import StepTime, step_time
+from partitioning.workload import Workload
+
+POLICIES = ("none", "dots", "attention_saved", "full", "offload")
+FILLED = 0.9  # of a device's memory: predictions are that exact, and runtimes need some
+_CHUNK_TOKENS = 2048  # predicted tokens of a device whose logits are held together
+_MOST_DEVICES = 16_384
+_SIMPLER = 0.03  # time that AdamW may take longer than Adafactor
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A layout of a step and what it is predicted to cost."""
+
+    slice_: Slice
+    batch_size: int
+    layout: Layout
+    memory: Memory
+    time: StepTime
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.batch_size / self.time.total
+
+    def utilization(self, workload: Workload) -> float:
+        """Returns the share of the peak that the products a model needs reach (model FLOP utilization)."""
+        peak = self.slice_.chip.peak["bfloat16"] * self.slice_.size
+        return self.rows_per_second * workload.flops / peak
+
+    @property
+    def fits(self) -> bool:
+        """Whether the predicted bytes leave a device room."""
+        return self.memory.total <= FILLED * self.slice_.chip.memory
+
+
+def make_plan(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan:
+    """Returns what a layout is predicted to cost."""
+    memory = step_memory(workload, layout, slice_.chip, batch_size)
+    return Plan(slice_, batch_size, layout, memory, step_time(workload, layout, slice_, batch_size))
+
+
+def search_plans(
+    workload: Workload, slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
+) -> list[Plan]:
+    """Returns plans that fit, the fastest first; of each mesh and policy the one with the fewest parts.
+
+    Raises:
+      PartitioningError: no mesh of the slice splits the model and the batch, or none fits.
+    """
+    meshes = [mesh for mesh in slice_meshes(slice_) if _divides(workload, mesh, batch_size)]
+    if not meshes:
+        raise PartitioningError(
+            f"no mesh of {slice_.name} splits a batch of {batch_size} rows; use one that is a multiple of what "
+            f"{slice_.size} devices split it into"
+        )
+    plans = [
+        plan
+        for mesh in meshes
+        for policy in POLICIES
+        for optimizer in optimizers
+        if (plan := _fewest_parts(workload, slice_, batch_size, Layout(mesh, 1, (policy,), optimizer)))
+    ]
+    return sorted(plans, key=_cost)
+
+
+def best_plans(
+    workload: Workload, slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
+) -> list[Plan]:
+    """Returns `search_plans`.
+
+    Raises:
+      PartitioningError: as there, or none fits; the message names the smallest slice on which one does.
+    """
+    plans = search_plans(workload, slice_, batch_size, optimizers)
+    if plans:
+        return plans
+    smallest = smallest_slice(workload, slice_, batch_size, optimizers)
+    needed = f"{smallest.name} ({smallest.size} devices)" if smallest else f"more than {_MOST_DEVICES} devices"
+    raise PartitioningError(f"the model does not fit on {slice_.name} in any layout; needed: {needed}")
+
+
+def smallest_slice(
+    workload: Workload, slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
+) -> Slice | None:
+    """Returns the smallest slice of a chip on which some layout fits; None where there is none."""
+    for candidate in known_slices(slice_.chip, _MOST_DEVICES):
+        rows = math.lcm(batch_size, candidate.size) if batch_size % candidate.size else batch_size
+        try:
+            if search_plans(workload, candidate, rows, optimizers):
+                return candidate
+        except PartitioningError:
+            continue
+    return None
+
+
+def largest_batch(workload: Workload, slice_: Slice, optimizers: Sequence[str] = OPTIMIZERS) -> int:
+    """Returns the most rows, a power of two times the devices, that fit a step in one part; 0: not even one each."""
+    return (
+        _largest(
+            lambda rows: any(
+                plan.layout.accumulation == 1
+                for plan in _plans_or_none(workload, slice_, rows * slice_.size, optimizers)
+            )
+        )
+        * slice_.size
+    )
+
+
+def longest_rows(
+    workload_of: Callable[[int], Workload], slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
+) -> int:
+    """Returns the most tokens a row, a power of two, with which some layout fits; 0: none does."""
+    return _largest(lambda length: bool(_plans_or_none(workload_of(length), slice_, batch_size, optimizers)))
+
+
+def _largest(fits: Callable[[int], bool]) -> int:
+    """Returns the largest power of two that fits; 0 where 1 does not."""
+    size = 0
+    while size < 2**24 and fits(max(1, 2 * size)):
+        size = max(1, 2 * size)
+    return size
+
+
+def _plans_or_none(workload: Workload, slice_: Slice, batch_size: int, optimizers: Sequence[str]) -> list[Plan]:
+    try:
+        return search_plans(workload, slice_, batch_size, optimizers)
+    except PartitioningError:
+        return []
+
+
+def _cost(plan: Plan) -> float:
+    return plan.time.total * (1 if plan.layout.optimizer == "adamw" else 1 + _SIMPLER)
+
+
+def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan | None:
+    rows = batch_size // (layout.mesh.data * layout.mesh.fsdp)
+    for accumulation in (parts for parts in _divisors(rows)):
+        chunk = max(1, min(int(workload.head.positions), _CHUNK_TOKENS * accumulation // rows))
+        plan = make_plan(
+            workload, slice_, batch_size, dataclasses.replace(layout, accumulation=accumulation, chunk=chunk)
+        )
+        if plan.fits:
+            return plan
+    return None
+
+
+def slice_meshes(slice_: Slice) -> Iterator[MeshConfig]:
+    """Yields the meshes that a slice can hold: of TPUs, axes are products of whole sides of the torus."""
+    if slice_.chip.torus:
+        seen = set()
+        for axes in itertools.product(range(3), repeat=len(slice_.shape)):
+            sizes = [slice_.count, 1, 1]
+            for side, axis in zip(slice_.shape, axes, strict=True):
+                sizes[axis] *= side
+            if tuple(sizes) not in seen:
+                seen.add(tuple(sizes))
+                yield MeshConfig(*sizes)
+        return
+    for tensor in _divisors(slice_.shape[1]):
+        rest = slice_.size // tensor
+        for fsdp in _divisors(rest):
+            yield MeshConfig(rest // fsdp, fsdp, tensor)
+
+
+def _divides(workload: Workload, mesh: MeshConfig, batch_size: int) -> bool:
+    """Returns whether a mesh splits what it should: rows, heads, hidden units and vocabulary, and states by `fsdp`."""
+    split = (n for stack in workload.stacks for n in (stack.heads, stack.mlp_hidden))
+    return (
+        batch_size % (mesh.data * mesh.fsdp) == 0
+        and all(dimension % mesh.tensor == 0 for dimension in (*split, workload.head.vocab_size))
+        and all(stack.width % mesh.fsdp == 0 for stack in workload.stacks)
+    )
+
+
+def _divisors(number: int) -> list[int]:
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)})

@@ -1,0 +1,67 @@
+"""What one device of a mesh has of a workload: rows, tokens, heads, and bytes of each parameter."""
+
+import dataclasses
+import functools
+import math
+
+from partitioning.layout import Layout
+from partitioning.rules import partition_spec
+from partitioning.workload import Stack, Tensor
+
+FLOAT32, BFLOAT16 = 4, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Of one device, in one part of an accumulated batch.
+
+    Attributes:
+      rows: of the batch.
+      tensor: parts that heads, hidden units and vocabulary are cut into.
+      mesh: devices along each axis, by name.
+    """
+
+    rows: float
+    tensor: int
+    mesh: dict[str, int]
+
+    @classmethod
+    def of(cls, layout: Layout, batch_size: int) -> "Share":
+        """Returns the share of a global batch."""
+        mesh = dataclasses.asdict(layout.mesh)
+        rows = batch_size / (mesh["data"] * mesh["fsdp"] * layout.accumulation)
+        return cls(rows, mesh["tensor"], mesh)
+
+    def split(self, dimension: int) -> float:
+        """Returns a dimension that is split over `tensor`: its part, or the whole where it does not divide."""
+        return dimension / self.tensor if dimension % self.tensor == 0 else dimension
+
+    def tokens(self, stack: Stack) -> float:
+        """Returns the tokens of a stack's rows."""
+        return self.rows * stack.length
+
+    def shards(self, tensor: Tensor) -> int:
+        """Returns into how many parts a parameter is cut."""
+        return math.prod(size for _, size in self._cuts(tensor))
+
+    def gathered_shards(self, tensor: Tensor) -> int:
+        """Returns into how many parts a parameter is cut while it is used: `fsdp` is gathered."""
+        return math.prod(size for axis, size in self._cuts(tensor) if axis != "fsdp")
+
+    def is_gathered(self, tensor: Tensor) -> bool:
+        """Returns whether a parameter is split over `fsdp`."""
+        return any(axis == "fsdp" for axis, _ in self._cuts(tensor))
+
+    def _cuts(self, tensor: Tensor) -> tuple[tuple[str, int], ...]:
+        return _cuts(tensor.axes, tensor.shape, tuple(self.mesh.items()))
+
+
+@functools.cache
+def _cuts(
+    axes: tuple[str, ...], shape: tuple[int, ...], mesh: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    """Returns the mesh axes over which a parameter is split, and their sizes."""
+    sizes = dict(mesh)
+    spec = partition_spec(axes, shape, sizes)
+    names = [name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)]
+    return tuple((name, sizes[name]) for name in names)

@@ -1,0 +1,160 @@
+"""Seconds of a training step, predicted from FLOPs, bytes of memory and bytes of networks.
+
+A step takes its products, at the rate that large ones reach; then what moves activations and state through memory; then
+the part of each axis's collectives that no products hide. What is hidden follows how programs are written: gathered
+parameters and scattered gradients can wait for products of other layers, activations that heads and hidden units are
+summed over cannot.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+
+from partitioning.hardware import Chip
+from partitioning.layout import Layout
+from partitioning.mesh import MESH_AXES
+from partitioning.shares import BFLOAT16, FLOAT32, Share
+from partitioning.slices import Slice
+from partitioning.workload import Stack, Workload
+
+# Shares that hold for published runs (benchmarks/published.py) within a quarter.
+_MEMORY_RATE = 0.8  # of the bandwidth, by elementwise work
+_NETWORK_RATE = {"cuda": 0.75, "tpu": 0.85}  # of the bandwidth, by collectives
+_HIDDEN = {"data": 0.7, "fsdp": 0.7, "tensor": 0.0}  # of the time of products, behind which an axis's collectives hide
+_HOP = {"cuda": 5e-6, "tpu": 1e-6}  # seconds from node to node, or chip to chip
+_STEP_IN_NODE = 1e-6  # seconds from GPU to GPU
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """Seconds of a step, by part.
+
+    Attributes:
+      products: matrix products, of them `recomputation` for the backward pass.
+      memory: elementwise work, norms, softmax and the optimizer.
+      exposed: collectives of each mesh axis that nothing hides.
+    """
+
+    products: float
+    recomputation: float
+    memory: float
+    exposed: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        return self.products + self.memory + sum(self.exposed.values())
+
+    @property
+    def limit(self) -> str:
+        """What takes the most beside the products that the model needs."""
+        parts = {"recomputation": self.recomputation, "memory bandwidth": self.memory}
+        parts |= {f"{axis} network": seconds for axis, seconds in self.exposed.items()}
+        worst = max(parts, key=lambda name: parts[name])
+        return worst if parts[worst] > 0.25 * (self.products - self.recomputation) else "products"
+
+
+def step_time(workload: Workload, layout: Layout, slice_: Slice, batch_size: int) -> StepTime:
+    """Returns the seconds of a step of a global batch."""
+    share, chip = Share.of(layout, batch_size), slice_.chip
+    rate = chip.peak["bfloat16"] * chip.matrix_rate
+    rows = share.rows * layout.accumulation
+    split = share.tensor
+    recomputation = rows * workload.recomputed_flops(layout.remat) / split / rate
+    products = rows * workload.flops / split / rate + recomputation
+    memory = _memory_seconds(workload, layout, share, chip)
+    waiting = _network_seconds(workload, layout, share, slice_)
+    exposed = {axis: max(0.0, seconds - _HIDDEN[axis] * products) for axis, seconds in waiting.items()}
+    return StepTime(products, recomputation, memory, exposed)
+
+
+def _memory_seconds(workload: Workload, layout: Layout, share: Share, chip: Chip) -> float:
+    # Forward, its recomputation, and the backward, which reads and writes twice as much.
+    again = sum(policy in ("full", "offload", "attention_saved") for policy in layout.remat) / len(layout.remat)
+    activations = sum(_moved(stack, share, chip) * stack.layers for stack in workload.stacks) * (3 + again)
+    logits = 4 * FLOAT32 * 3 * share.rows * workload.head.positions * share.split(workload.head.vocab_size)
+    state = sum(tensor.size / share.shards(tensor) for tensor in workload.tensors) * FLOAT32
+    update = state * (7 if layout.optimizer == "adamw" else 4)
+    accumulated = 3 * state * layout.accumulation if layout.accumulation > 1 else 0.0
+    moved = (activations + logits) * layout.accumulation + update + accumulated
+    return moved / (chip.memory_bandwidth * _MEMORY_RATE)
+
+
+def _moved(stack: Stack, share: Share, chip: Chip) -> float:
+    """Returns the bytes that a layer's forward pass moves beside its products' operands."""
+    tokens = share.tokens(stack)
+    heads = (2 * share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
+    states = tokens * (8 * stack.width + 3 * heads + 4 * share.split(stack.mlp_hidden)) * BFLOAT16
+    scores = share.rows * share.split(stack.heads) * stack.length * (stack.keys + stack.crossed)
+    held = chip.platform == "tpu" or stack.biased
+    return states + (scores * 3 * FLOAT32 if held else 0.0)
+
+
+def _network_seconds(workload: Workload, layout: Layout, share: Share, slice_: Slice) -> dict[str, float]:
+    """Returns the seconds that the collectives of each axis take by themselves."""
+    parts, platform = layout.accumulation, slice_.chip.platform
+    collectives = dict.fromkeys(("data", "fsdp", "tensor"), 0)
+    moved = dict.fromkeys(collectives, 0.0)
+    layers = sum(stack.layers for stack in workload.stacks)
+    for tensor in workload.tensors:
+        gathered = tensor.size / share.gathered_shards(tensor)
+        if share.is_gathered(tensor):  # for the forward and the backward pass, and a gradient to scatter
+            moved["fsdp"] += 3 * BFLOAT16 * gathered * parts
+        moved["data"] += 2 * FLOAT32 * tensor.size / share.shards(tensor) * parts
+    again = sum(policy in ("full", "offload") for policy in layout.remat) / len(layout.remat)
+    for stack in workload.stacks:
+        sums = (3 if stack.crossed else 2) * 2 + again * (2 if stack.crossed else 1)
+        moved["tensor"] += 2 * BFLOAT16 * share.tokens(stack) * stack.width * stack.layers * sums * parts
+    collectives.update(data=parts, fsdp=3 * layers * parts, tensor=5 * layers * parts)
+    seconds = {}
+    for axis, count in collectives.items():
+        size = share.mesh[axis]
+        if size == 1:
+            continue
+        bandwidth = axis_bandwidth(axis, share.mesh, slice_) * _NETWORK_RATE[platform]
+        seconds[axis] = moved[axis] * (size - 1) / size / bandwidth + count * _ring_seconds(axis, share.mesh, slice_)
+    return seconds
+
+
+def _ring_seconds(axis: str, mesh: Mapping[str, int], slice_: Slice) -> float:
+    """Returns what a collective of an axis takes however little it moves: once around."""
+    chip, size = slice_.chip, mesh[axis]
+    if chip.torus:
+        sides = _sides(size, slice_.shape)
+        return _HOP["tpu"] * sides * size ** (1 / sides)
+    within = min(size, max(1, slice_.shape[1] // _inner(axis, mesh)))
+    return _STEP_IN_NODE * within + _HOP["cuda"] * (size // within - 1)
+
+
+def axis_bandwidth(axis: str, mesh: Mapping[str, int], slice_: Slice) -> float:
+    """Returns the bytes/s at which a ring along a mesh axis sends, per device.
+
+    GPUs lie in the order of the axes, the last one innermost: an axis within a node has NVLink; one over nodes has the
+    network cards of as many devices of a node as it holds. TPUs have two directions of each side of the torus that the
+    axis lies along.
+    """
+    chip = slice_.chip
+    inner = _inner(axis, mesh)
+    if chip.torus:
+        if axis == "data" and slice_.count > 1:
+            return chip.inter_node
+        return chip.intra_node * 2 * max(1, _sides(mesh[axis], slice_.shape))
+    if inner * mesh[axis] <= slice_.shape[1]:
+        return chip.intra_node
+    return min(chip.intra_node, chip.inter_node * max(1, slice_.shape[1] // inner))
+
+
+def _inner(axis: str, mesh: Mapping[str, int]) -> int:
+    """Returns the devices along the axes within an axis."""
+    return math.prod(mesh[name] for name in MESH_AXES[MESH_AXES.index(axis) + 1 :])
+
+
+def _sides(size: int, shape: tuple[int, ...]) -> int:
+    """Returns the fewest sides of a torus whose product is `size`."""
+    counts = (
+        len(sides)
+        for count in range(1, len(shape) + 1)
+        for sides in itertools.combinations(shape, count)
+        if math.prod(sides) == size
+    )
+    return next(counts, 1)

@@ -1,0 +1,70 @@
+"""Predicted seconds: no step beats the floor of its FLOPs, and networks slow what crosses them."""
+
+import pytest
+
+from partitioning.layout import Layout
+from partitioning.mesh import MeshConfig
+from partitioning.slices import parse_slice
+from partitioning.time_model import axis_bandwidth, step_time
+from tests.partitioning.workloads import encoder_workload
+
+WORKLOAD = encoder_workload()
+NODES = parse_slice("h100:4x8")
+
+
+def seconds(mesh: MeshConfig, hardware: str = "h100:4x8", **changes):
+    return step_time(WORKLOAD, Layout(mesh, **({"remat": ("none",)} | changes)), parse_slice(hardware), 1024)
+
+
+def test_flops_are_six_for_each_weight_and_token():
+    inside = sum(tensor.size for tensor in WORKLOAD.tensors if tensor.stacked)
+    stack = WORKLOAD.stacks[0]
+    scores = 2 * stack.layers * stack.length**2 * stack.width
+    head = WORKLOAD.head.positions * (2048 * 32_768 + 2048**2)
+    assert WORKLOAD.flops == 6 * (inside * 512 + scores + head)
+
+
+def test_no_step_is_faster_than_its_products_at_the_peak():
+    time = seconds(MeshConfig(1, 32, 1))
+    assert time.total > time.products > 1024 * WORKLOAD.flops / (32 * 989.4e12)
+    assert time.recomputation == 0
+
+
+def test_recomputing_everything_is_a_third_more_at_most():
+    none, full = (seconds(MeshConfig(1, 32, 1), remat=(policy,)).products for policy in ("none", "full"))
+    assert 1.2 < full / none < 4 / 3
+
+
+def test_policies_in_turn_recompute_the_mean():
+    times = [seconds(MeshConfig(1, 32, 1), remat=r).recomputation for r in (("none", "full"), ("none",), ("full",))]
+    assert times[0] == pytest.approx((times[1] + times[2]) / 2)
+
+
+def test_only_axes_with_several_devices_wait():
+    assert set(seconds(MeshConfig(1, 32, 1)).exposed) == {"fsdp"}
+    assert set(seconds(MeshConfig(2, 2, 8)).exposed) == {"data", "fsdp", "tensor"}
+    assert seconds(MeshConfig(1, 1, 1), "h100:1").exposed == {}
+
+
+def test_axes_over_nodes_have_the_cards_of_the_devices_they_hold():
+    sizes = {"data": 1, "fsdp": 4, "tensor": 8}
+    assert axis_bandwidth("tensor", sizes, NODES) == 450e9
+    assert axis_bandwidth("fsdp", sizes, NODES) == 50e9
+    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 32, "tensor": 1}, NODES) == 400e9
+
+
+def test_axes_over_sides_of_a_torus_have_their_links():
+    torus = parse_slice("v5p:4x4x8")
+    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 8, "tensor": 16}, torus) == 2 * 90e9
+    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 128, "tensor": 1}, torus) == 6 * 90e9
+    slices = parse_slice("v5p:4x4x8*2")
+    assert axis_bandwidth("data", {"data": 2, "fsdp": 128, "tensor": 1}, slices) < 90e9
+
+
+def test_heads_split_over_nodes_are_slower_than_within():
+    wide, narrow = (seconds(mesh).exposed["tensor"] for mesh in (MeshConfig(1, 2, 16), MeshConfig(1, 4, 8)))
+    assert wide > 2 * narrow
+
+
+def test_what_limits_a_step_is_said():
+    assert "tensor network" in seconds(MeshConfig(1, 2, 16)).limit
