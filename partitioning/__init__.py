@@ -7,6 +7,7 @@ from partitioning.mesh import BATCH_AXES, MESH_AXES, MeshConfig, batch_shards, c
 from partitioning.rules import (
     DEFAULT_RULES,
     constrain,
+    current_parts,
     current_spec,
     named_sharding,
     partition_spec,
@@ -24,6 +25,7 @@ __all__ = [
     "batch_shards",
     "check_batch",
     "constrain",
+    "current_parts",
     "current_spec",
     "global_batch",
     "make_mesh",

@@ -12,6 +12,7 @@ from partitioning.layout import Layout
 from partitioning.shares import BFLOAT16, FLOAT32, Share
 from partitioning.workload import Stack, Tensor, Workload
 
+MOST_SCORES = 2**24  # of a row and head that attention holds together
 _FACTORED_FROM = 128  # optax.scale_by_factored_rms: smaller matrices keep all moments
 
 
@@ -75,7 +76,7 @@ class _Observed:
 
 _OBSERVED = {
     "cuda": _Observed(2.8, 0.85, 2.1, 1.55, 2.05, 4.1, 9.5, 4.0, 1.5, 10.0, 1.8, 2.0, 0.9, 8.5),
-    "tpu": _Observed(2.5, 1.0, 2.3, 1.5, 3.0, 5.0, 6.0, 2.0, 6.0, 3.0, 2.5, 3.0, 2.0, 4.0),
+    "tpu": _Observed(1.25, 0.8, 1.55, 1.5, 0.2, 5.0, 0.5, 4.4, 14.0, 0.0, 1.65, 2.9, 1.3, 3.8),
 }
 
 
@@ -130,7 +131,7 @@ def _kept(stack: Stack, remat: Sequence[str], share: Share, observed: _Observed)
     hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
     attentions = 2 if stack.crossed else 1
     queries = BFLOAT16 * tokens * share.split(stack.heads) * stack.head_dim * attentions
-    keys = BFLOAT16 * (tokens + share.rows * stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
+    keys = BFLOAT16 * share.rows * (stack.length + stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
     scores = FLOAT32 * _scores(stack, share)
     of_policy = {
         "none": observed.all_scores * scores
@@ -146,7 +147,10 @@ def _kept(stack: Stack, remat: Sequence[str], share: Share, observed: _Observed)
 
 
 def _scores(stack: Stack, share: Share) -> float:
-    return share.rows * share.split(stack.heads) * stack.length * (stack.keys + stack.crossed)
+    """Returns the scores that a layer keeps where nothing is recomputed; none where it makes them a part at a time."""
+    queries = stack.length / share.parts(stack)
+    kept = sum(keys for keys in (stack.keys, stack.crossed) if queries * keys <= MOST_SCORES)
+    return share.rows * share.split(stack.heads) * queries * kept
 
 
 def _offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
@@ -156,7 +160,8 @@ def _offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
 def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) -> float:
     """Returns the bytes that the backward pass of one layer needs."""
     tokens = share.tokens(stack)
-    scores = FLOAT32 * share.rows * share.split(stack.heads) * stack.length * max(stack.keys, stack.crossed)
+    queries = min(stack.length / share.parts(stack), MOST_SCORES / max(stack.keys, stack.crossed))
+    scores = FLOAT32 * share.rows * share.split(stack.heads) * queries * max(stack.keys, stack.crossed)
     hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
     heads = BFLOAT16 * tokens * (share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = BFLOAT16 * tokens * stack.width

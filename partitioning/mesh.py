@@ -1,7 +1,8 @@
-"""Device meshes with the axes `data`, `fsdp` and `tensor`.
+"""Device meshes with the axes `data`, `fsdp`, `sequence` and `tensor`.
 
-`data` replicates parameters, `fsdp` shards them (and both split the batch), `tensor` splits heads, hidden units and
-vocabulary. Axes are always all present, so that one set of rules (`partitioning.rules`) serves every mesh.
+`data` replicates parameters, `fsdp` shards them (and both split the batch), `sequence` splits the tokens of a row (and
+shards parameters too), `tensor` splits heads, hidden units and vocabulary. Axes are always all present, so that one set
+of rules (`partitioning.rules`) serves every mesh.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 
 from partitioning.errors import PartitioningError
 
-MESH_AXES = ("data", "fsdp", "tensor")
+MESH_AXES = ("data", "fsdp", "sequence", "tensor")  # the last one between the nearest devices
 BATCH_AXES = ("data", "fsdp")
 
 
@@ -26,23 +27,28 @@ class MeshConfig:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    sequence: int = 1
 
     def __post_init__(self) -> None:
-        sizes = (self.data, self.fsdp, self.tensor)
+        sizes = list(self.sizes.values())
         if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
             raise PartitioningError(
-                f"mesh {dict(zip(MESH_AXES, sizes, strict=True))}: each axis is a positive number of devices, "
-                "and at most one is -1 (all the rest)"
+                f"mesh {self.sizes}: each axis is a positive number of devices, and at most one is -1 (all the rest)"
             )
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Devices along each of `MESH_AXES`, in their order."""
+        return {axis: getattr(self, axis) for axis in MESH_AXES}
 
-def resolve_sizes(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
-    """Returns devices along (data, fsdp, tensor), their product being `device_count`.
+
+def resolve_sizes(config: MeshConfig, device_count: int) -> tuple[int, ...]:
+    """Returns devices along `MESH_AXES`, their product being `device_count`.
 
     Raises:
       PartitioningError: the axes do not multiply to the device count.
     """
-    sizes = [config.data, config.fsdp, config.tensor]
+    sizes = list(config.sizes.values())
     fixed = math.prod(size for size in sizes if size != -1)
     if -1 in sizes and device_count % fixed == 0:
         sizes[sizes.index(-1)] = device_count // fixed
@@ -50,7 +56,7 @@ def resolve_sizes(config: MeshConfig, device_count: int) -> tuple[int, int, int]
         raise PartitioningError(
             f"mesh {describe_sizes(sizes)} does not multiply to the {device_count} devices there are"
         )
-    return sizes[0], sizes[1], sizes[2]
+    return tuple(sizes)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:

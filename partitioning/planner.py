@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from partitioning.errors import PartitioningError
 from partitioning.layout import OPTIMIZERS, Layout
 from partitioning.memory_model import Memory, step_memory
-from partitioning.mesh import MeshConfig
+from partitioning.mesh import MESH_AXES, MeshConfig
 from partitioning.slices import Slice, known_slices
 from partitioning.time_model import StepTime, step_time
 from partitioning.workload import Workload
@@ -16,6 +16,7 @@ from partitioning.workload import Workload
 POLICIES = ("none", "dots", "attention_saved", "full", "offload")
 FILLED = 0.9  # of a device's memory: predictions are that exact, and runtimes need some
 _CHUNK_TOKENS = 2048  # predicted tokens of a device whose logits are held together
+_SHORTEST = 512  # tokens of a row on a device
 _MOST_DEVICES = 16_384
 _SIMPLER = 0.03  # time that AdamW may take longer than Adafactor
 
@@ -159,28 +160,36 @@ def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: La
 def slice_meshes(slice_: Slice) -> Iterator[MeshConfig]:
     """Yields the meshes that a slice can hold: of TPUs, axes are products of whole sides of the torus."""
     if slice_.chip.torus:
-        seen = set()
-        for axes in itertools.product(range(3), repeat=len(slice_.shape)):
-            sizes = [slice_.count, 1, 1]
-            for side, axis in zip(slice_.shape, axes, strict=True):
-                sizes[axis] *= side
-            if tuple(sizes) not in seen:
-                seen.add(tuple(sizes))
-                yield MeshConfig(*sizes)
+        choices = itertools.product(MESH_AXES, repeat=len(slice_.shape))
+        yield from {_on_sides(slice_, axes): None for axes in choices}  # each mesh once
         return
     for tensor in _divisors(slice_.shape[1]):
-        rest = slice_.size // tensor
-        for fsdp in _divisors(rest):
-            yield MeshConfig(rest // fsdp, fsdp, tensor)
+        for sequence in _divisors(slice_.size // tensor):
+            rest = slice_.size // tensor // sequence
+            for fsdp in _divisors(rest):
+                yield MeshConfig(rest // fsdp, fsdp, tensor, sequence)
+
+
+def _on_sides(slice_: Slice, axes: Sequence[str]) -> MeshConfig:
+    """Returns the mesh whose axes lie along the sides of a torus, an axis for each; `data` goes over slices too."""
+    sizes = dict.fromkeys(MESH_AXES, 1) | {"data": slice_.count}
+    for side, axis in zip(slice_.shape, axes, strict=True):
+        sizes[axis] *= side
+    return MeshConfig(**sizes)
 
 
 def _divides(workload: Workload, mesh: MeshConfig, batch_size: int) -> bool:
-    """Returns whether a mesh splits what it should: rows, heads, hidden units and vocabulary, and states by `fsdp`."""
+    """Returns whether a mesh splits what it should: rows, heads, hidden units and vocabulary, states by `fsdp`, and
+    tokens of long rows."""
     split = (n for stack in workload.stacks for n in (stack.heads, stack.mlp_hidden))
+    first = workload.stacks[0]
+    long = mesh.sequence == 1 or (first.length / mesh.sequence >= _SHORTEST and first.length % mesh.sequence == 0)
     return (
-        batch_size % (mesh.data * mesh.fsdp) == 0
+        long
+        and all(stack.keys == stack.length for stack in workload.stacks if mesh.sequence > 1)
+        and batch_size % (mesh.data * mesh.fsdp) == 0
         and all(dimension % mesh.tensor == 0 for dimension in (*split, workload.head.vocab_size))
-        and all(stack.width % mesh.fsdp == 0 for stack in workload.stacks)
+        and all(stack.width % (mesh.fsdp * mesh.sequence) == 0 for stack in workload.stacks)
     )
 
 

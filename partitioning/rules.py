@@ -18,10 +18,13 @@ Rule = tuple[str, str | tuple[str, ...] | None]
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     ("batch", ("data", "fsdp")),
+    ("length", "sequence"),
+    ("vocab", ("tensor", "sequence")),
     ("vocab", "tensor"),
     ("heads", "tensor"),
     ("kv_heads", "tensor"),
     ("mlp", "tensor"),
+    ("embed", ("fsdp", "sequence")),
     ("embed", "fsdp"),
     # Replicated on purpose: scanned over, too small to be worth a collective, or not split by these meshes.
     ("embed", None),
@@ -33,6 +36,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     ("layers", None),
     ("head_dim", None),
     ("positions", None),
+    ("keys", None),
     ("length", None),
 )
 
@@ -78,7 +82,8 @@ def _first_match(
         if unknown:
             raise PartitioningError(f"the rule for {name!r} names {unknown}; mesh axes: {', '.join(mesh_shape)}")
         if not taken.intersection(axes) and size % math.prod(mesh_shape[axis] for axis in axes) == 0:
-            return axes
+            # Axes of one device say nothing.
+            return tuple(axis for axis in axes if mesh_shape[axis] > 1)
     return ()
 
 
@@ -128,6 +133,15 @@ def current_spec(logical_axes: Sequence[str | None], shape: Sequence[int]) -> Pa
     """Returns the partition of a tensor on the mesh set by `jax.set_mesh`; None where none is set."""
     mesh = jax.sharding.get_abstract_mesh()
     return None if mesh is None or mesh.empty else partition_spec(logical_axes, shape, dict(mesh.shape))
+
+
+def current_parts(logical_axis: str, size: int) -> int:
+    """Returns into how many parts a dimension is cut on the mesh set by `jax.set_mesh`."""
+    spec = current_spec((logical_axis,), (size,))
+    if spec is None or spec[0] is None:
+        return 1
+    names = (spec[0],) if isinstance(spec[0], str) else spec[0]
+    return math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in names)
 
 
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:

@@ -9,6 +9,7 @@ from partitioning.rules import partition_spec
 from partitioning.workload import Stack, Tensor
 
 FLOAT32, BFLOAT16 = 4, 2
+_GATHERED = ("fsdp", "sequence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Share:
     @classmethod
     def of(cls, layout: Layout, batch_size: int) -> "Share":
         """Returns the share of a global batch."""
-        mesh = dataclasses.asdict(layout.mesh)
+        mesh = layout.mesh.sizes
         rows = batch_size / (mesh["data"] * mesh["fsdp"] * layout.accumulation)
         return cls(rows, mesh["tensor"], mesh)
 
@@ -38,19 +39,24 @@ class Share:
 
     def tokens(self, stack: Stack) -> float:
         """Returns the tokens of a stack's rows."""
-        return self.rows * stack.length
+        return self.rows * stack.length / self.parts(stack)
+
+    def parts(self, stack: Stack) -> int:
+        """Returns into how many parts the tokens of a stack's row are cut."""
+        parts = self.mesh["sequence"]
+        return parts if stack.length % parts == 0 else 1
 
     def shards(self, tensor: Tensor) -> int:
         """Returns into how many parts a parameter is cut."""
         return math.prod(size for _, size in self._cuts(tensor))
 
     def gathered_shards(self, tensor: Tensor) -> int:
-        """Returns into how many parts a parameter is cut while it is used: `fsdp` is gathered."""
-        return math.prod(size for axis, size in self._cuts(tensor) if axis != "fsdp")
+        """Returns into how many parts a parameter is cut while it is used: `fsdp` and `sequence` are gathered."""
+        return math.prod(size for axis, size in self._cuts(tensor) if axis not in _GATHERED)
 
     def is_gathered(self, tensor: Tensor) -> bool:
-        """Returns whether a parameter is split over `fsdp`."""
-        return any(axis == "fsdp" for axis, _ in self._cuts(tensor))
+        """Returns whether a parameter is split over axes that are gathered."""
+        return any(axis in _GATHERED for axis, _ in self._cuts(tensor))
 
     def _cuts(self, tensor: Tensor) -> tuple[tuple[str, int], ...]:
         return _cuts(tensor.axes, tensor.shape, tuple(self.mesh.items()))

@@ -21,7 +21,8 @@ from partitioning.workload import Stack, Workload
 # Shares that hold for published runs (benchmarks/published.py) within a quarter.
 _MEMORY_RATE = 0.8  # of the bandwidth, by elementwise work
 _NETWORK_RATE = {"cuda": 0.75, "tpu": 0.85}  # of the bandwidth, by collectives
-_HIDDEN = {"data": 0.7, "fsdp": 0.7, "tensor": 0.0}  # of the time of products, behind which an axis's collectives hide
+# Of the time of products, behind which an axis's collectives hide.
+_HIDDEN = {"data": 0.7, "fsdp": 0.7, "sequence": 0.0, "tensor": 0.0}
 _HOP = {"cuda": 5e-6, "tpu": 1e-6}  # seconds from node to node, or chip to chip
 _STEP_IN_NODE = 1e-6  # seconds from GPU to GPU
 
@@ -85,7 +86,7 @@ def _moved(stack: Stack, share: Share, chip: Chip) -> float:
     tokens = share.tokens(stack)
     heads = (2 * share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = tokens * (8 * stack.width + 3 * heads + 4 * share.split(stack.mlp_hidden)) * BFLOAT16
-    scores = share.rows * share.split(stack.heads) * stack.length * (stack.keys + stack.crossed)
+    scores = tokens * share.split(stack.heads) * (stack.keys + stack.crossed)
     held = chip.platform == "tpu" or stack.biased
     return states + (scores * 3 * FLOAT32 if held else 0.0)
 
@@ -93,19 +94,23 @@ def _moved(stack: Stack, share: Share, chip: Chip) -> float:
 def _network_seconds(workload: Workload, layout: Layout, share: Share, slice_: Slice) -> dict[str, float]:
     """Returns the seconds that the collectives of each axis take by themselves."""
     parts, platform = layout.accumulation, slice_.chip.platform
-    collectives = dict.fromkeys(("data", "fsdp", "tensor"), 0)
-    moved = dict.fromkeys(collectives, 0.0)
+    moved = dict.fromkeys(MESH_AXES, 0.0)
+    gathering = "fsdp" if share.mesh["fsdp"] > 1 else "sequence"
     layers = sum(stack.layers for stack in workload.stacks)
     for tensor in workload.tensors:
         gathered = tensor.size / share.gathered_shards(tensor)
         if share.is_gathered(tensor):  # for the forward and the backward pass, and a gradient to scatter
-            moved["fsdp"] += 3 * BFLOAT16 * gathered * parts
+            moved[gathering] += 3 * BFLOAT16 * gathered * parts
         moved["data"] += 2 * FLOAT32 * tensor.size / share.shards(tensor) * parts
     again = sum(policy in ("full", "offload") for policy in layout.remat) / len(layout.remat)
     for stack in workload.stacks:
         sums = (3 if stack.crossed else 2) * 2 + again * (2 if stack.crossed else 1)
         moved["tensor"] += 2 * BFLOAT16 * share.tokens(stack) * stack.width * stack.layers * sums * parts
-    collectives.update(data=parts, fsdp=3 * layers * parts, tensor=5 * layers * parts)
+        if share.parts(stack) > 1:  # keys and values, and their gradients
+            pair = 2 * share.rows * stack.length * share.split(stack.kv_heads) * stack.head_dim
+            moved["sequence"] += (2 + again) * BFLOAT16 * pair * stack.layers * parts
+    of_layer = {"data": 0, "fsdp": 3, "sequence": 6, "tensor": 5}
+    collectives = {axis: parts * max(1, count * layers) for axis, count in of_layer.items()}
     seconds = {}
     for axis, count in collectives.items():
         size = share.mesh[axis]

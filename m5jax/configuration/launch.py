@@ -53,6 +53,7 @@ from m5jax.evaluation.tables import (
 )
 from m5jax.evaluation.task_metrics import make_task_metrics
 from m5jax.models import FunctionalModel, Parameters
+from m5jax.models.mesh_checks import check_mesh
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.loop import Training, TrainingResult, train
@@ -69,6 +70,7 @@ def train_run(run: Run) -> str:
     config = gin.operative_config_str(max_line_length=100)
     mesh = make_mesh(run.mesh)
     check_batch(mesh, run.data.batch_size, run.trainer.accumulation)
+    check_mesh(run.model, mesh, run.data.length)
     changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
     check_tasks(run)

@@ -181,7 +181,7 @@ def verify_plans(model: PlannedModel, plans: Sequence[Plan]) -> str:
 
 def rules_table(workload: Workload, layout: Layout) -> str:
     """Returns where each parameter lives: its logical axes, the mesh axes they map to, bytes, why it is whole."""
-    mesh = dataclasses.asdict(layout.mesh)
+    mesh = layout.mesh.sizes
     rows = []
     for tensor in workload.tensors:
         spec = partition_spec(tensor.axes, tensor.shape, mesh)
@@ -215,7 +215,7 @@ def plan_gin(model: PlannedModel, plan: Plan) -> str:
         f"BATCH_SIZE = {plan.batch_size}",
         f"LENGTH = {model.length}",
         *([] if name == "EncoderConfig" else [f"TARGETS_LENGTH = {min(model.predicted, max(1, model.length - 4))}"]),
-        *(f"MeshConfig.{axis} = {size}" for axis, size in dataclasses.asdict(layout.mesh).items()),
+        *(f"MeshConfig.{axis} = {size}" for axis, size in layout.mesh.sizes.items()),
         f"TrainerConfig.accumulation = {layout.accumulation}",
         f"{name}.remat = {remat}",
         f"{objective}.chunk_length = {layout.chunk}",
@@ -224,7 +224,7 @@ def plan_gin(model: PlannedModel, plan: Plan) -> str:
 
 
 def _mesh(layout: Layout) -> str:
-    return " x ".join(str(size) for size in dataclasses.asdict(layout.mesh).values())
+    return " x ".join(str(size) for size in layout.mesh.sizes.values())
 
 
 def _parts(values: dict[str, float]) -> str:

@@ -64,6 +64,9 @@ class Attention(nnx.Module):
         if self.normalized:
             key = self.key_norm(key)
         key = key if rotation is None else rotate(key, rotation)
+        # Queries of a part of the row attend to keys of all of it (context parallelism by gathering, arXiv 2407.21783,
+        # section 3.3.2).
+        key, value = (constrain(x, "batch", "keys", "kv_heads", "head_dim") for x in (key, value))
         return checkpoint_name(key, "key"), checkpoint_name(value, "value")
 
     def attend(

@@ -4,12 +4,15 @@ Semantics used everywhere: `segment_ids` [batch, length] number the packed examp
 token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.extend.backend import get_backend
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from partitioning import current_spec
+from partitioning import current_parts, current_spec
+from partitioning.memory_model import MOST_SCORES
 
 
 def same_segment(
@@ -47,10 +50,49 @@ def dot_product_attention(
 
     Consecutive query heads share a key and value head where there are fewer of these (arXiv 2305.13245). Scores are
     products times `scale`, plus `bias`. On NVIDIA GPUs by cuDNN, which does not hold the scores of each head, where it
-    can; not with a bias, which is as large as they are.
+    can; not with a bias, which is as large as they are, nor where `sequence` splits the queries. Elsewhere more scores
+    of a row and head than `MOST_SCORES` are made for a part of the queries at a time, and again in the backward pass.
     """
     if bias is None and on_cuda() and cudnn_takes(query, key):
         return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, implementation="cudnn")
+    parts = current_parts("length", query.shape[1])
+    chunks = _count_chunks(query.shape[1] // parts, key.shape[1])
+    if chunks == 1:
+        return _attend(query, key, value, mask, scale, bias)
+
+    @jax.checkpoint
+    def of_chunk(chunk: tuple[Array, Array, Array | None]) -> Array:
+        return _attend(chunk[0], key, value, chunk[1], scale, chunk[2])
+
+    cut = functools.partial(_cut, parts=parts, chunks=chunks)
+    queries = cut(query, axis=1)
+    attended = jax.lax.map(of_chunk, (queries, cut(mask, axis=2), None if bias is None else cut(bias, axis=2)))
+    attended = attended.reshape(chunks, len(query), parts, -1, *query.shape[2:])
+    return jnp.moveaxis(attended, 0, 2).reshape(query.shape)
+
+
+def _count_chunks(length: int, keys: int) -> int:
+    """Returns into how many equal parts queries are cut so that each has few scores, as far as the length divides."""
+    wanted = -(-length * keys // MOST_SCORES)
+    return next(count for count in range(wanted, length + 1) if length % count == 0)
+
+
+def _cut(x: Shaped[Array, "..."], parts: int, chunks: int, axis: int) -> Shaped[Array, "chunks ..."]:
+    """Returns chunks of an axis, each with tokens of all of the `parts` devices that the axis lies on."""
+    shape = x.shape[:axis] + (parts, chunks, -1) + x.shape[axis + 1 :]
+    cut = jnp.moveaxis(x.reshape(shape), axis + 1, 0)
+    return cut.reshape(chunks, *x.shape[:axis], -1, *x.shape[axis + 1 :])
+
+
+def _attend(
+    query: Float[Array, "batch length heads head_dim"],
+    key: Float[Array, "batch keys kv_heads head_dim"],
+    value: Float[Array, "batch keys kv_heads head_dim"],
+    mask: Bool[Array, "batch 1 length keys"],
+    scale: float,
+    bias: Float[Array, "#batch heads length keys"] | None,
+) -> Float[Array, "batch length heads head_dim"]:
+    """Returns the attention of queries whose scores are all held."""
     batch, length, heads, head_dim = query.shape
     kv_heads = key.shape[2]
     grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
@@ -81,7 +123,7 @@ def cudnn_takes(
     (_, length, _, size), keys = query.shape, key.shape[1]
     is_half = query.dtype in (jnp.bfloat16, jnp.float16)
     splits = [
-        current_spec(("batch", "length", heads, "head_dim"), x.shape)
-        for heads, x in (("heads", query), ("kv_heads", key))
+        current_spec((*axes, "head_dim"), x.shape)
+        for axes, x in ((("batch", "length", "heads"), query), (("batch", "keys", "kv_heads"), key))
     ]
     return is_half and size <= 128 and size % 8 == length % 2 == keys % 2 == 0 and splits[0] == splits[1]

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import m5jax.models.dot_product_attention
-from m5jax.models.dot_product_attention import attention_mask, cudnn_takes, dot_product_attention, on_cuda
+from m5jax.models.dot_product_attention import (
+    attention_mask,
+    cudnn_takes,
+    dot_product_attention,
+    on_cuda,
+    same_segment,
+)
+from partitioning import MESH_AXES, MeshConfig, make_mesh
 
 
 def naive_attention(query, key, value, mask):
@@ -76,10 +83,37 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch, heads, kv_heads):
     assert asked == ["cudnn"]
 
 
+def test_cudnn_is_not_asked_where_queries_are_split_and_keys_are_not():
+    query = key = jnp.zeros((2, 6, 4, 8), jnp.bfloat16)
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1, 2, 1), MESH_AXES)):
+        assert not cudnn_takes(query, key)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("sequence", [1, 2])
+def test_queries_a_part_at_a_time_attend_as_all_together(monkeypatch, biased, sequence):
+    random = np.random.default_rng(0)
+    query, key, value = (jnp.asarray(random.normal(size=(2, 12, heads, 8)), jnp.float32) for heads in (4, 2, 2))
+    segment_ids = jnp.asarray(random.integers(0, 3, (2, 12)))
+    mask = same_segment(segment_ids, segment_ids)
+    bias = jnp.asarray(random.normal(size=(1, 4, 12, 12)), jnp.float32) if biased else None
+
+    def loss(*arrays):
+        return jnp.sum(jnp.sin(dot_product_attention(*arrays, mask, 0.3, bias)))
+
+    expected = jax.value_and_grad(loss, (0, 1, 2))(query, key, value)
+    monkeypatch.setattr(m5jax.models.dot_product_attention, "MOST_SCORES", 30)
+    with jax.set_mesh(make_mesh(MeshConfig(1, 1, 1, sequence), jax.devices()[:sequence])):
+        assert str(jax.make_jaxpr(loss)(query, key, value)).count("scan[") == 1
+        found = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(query, key, value)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_cudnn_is_not_asked_where_keys_are_split_over_devices_otherwise():
     query, key = (jnp.zeros((2, 6, heads, 8), jnp.bfloat16) for heads in (4, 2))
     for size, takes in ((2, True), (4, False)):
-        mesh = jax.sharding.AbstractMesh((1, 1, size), ("data", "fsdp", "tensor"))
+        mesh = jax.sharding.AbstractMesh((1, 1, 1, size), MESH_AXES)
         with jax.sharding.use_abstract_mesh(mesh):
             assert cudnn_takes(query, key) == takes
 

@@ -14,13 +14,14 @@ from partitioning.mesh import resolve_sizes
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (MeshConfig(), (8, 1, 1)),
-        (MeshConfig(2, 2, 2), (2, 2, 2)),
-        (MeshConfig(1, -1, 2), (1, 4, 2)),
-        (MeshConfig(2, 4, -1), (2, 4, 1)),
+        (MeshConfig(), (8, 1, 1, 1)),
+        (MeshConfig(2, 2, 2), (2, 2, 1, 2)),
+        (MeshConfig(1, -1, 2), (1, 4, 1, 2)),
+        (MeshConfig(2, 4, -1), (2, 4, 1, 1)),
+        (MeshConfig(data=1, fsdp=2, sequence=-1), (1, 2, 4, 1)),
     ],
 )
-def test_sizes_of_eight_devices(config: MeshConfig, expected: tuple[int, int, int]) -> None:
+def test_sizes_of_eight_devices(config: MeshConfig, expected: tuple[int, ...]) -> None:
     assert resolve_sizes(config, 8) == expected
     mesh = make_mesh(config)
     assert tuple(mesh.shape.items()) == tuple(zip(MESH_AXES, expected, strict=True))
@@ -32,7 +33,8 @@ def test_the_open_axis_takes_the_rest(sizes: list[int], devices: int) -> None:
     if devices % 2 == 0:
         resolved = resolve_sizes(MeshConfig(*sizes), devices)
         assert math.prod(resolved) == devices
-        assert all(wanted in (-1, got) for wanted, got in zip(sizes, resolved, strict=True))
+        got = dict(zip(MESH_AXES, resolved, strict=True))
+        assert all(wanted in (-1, got[axis]) for wanted, axis in zip(sizes, ("data", "fsdp", "tensor"), strict=True))
     else:
         with pytest.raises(PartitioningError):
             resolve_sizes(MeshConfig(*sizes), devices)

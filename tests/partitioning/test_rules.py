@@ -22,7 +22,7 @@ from partitioning import (
     tree_shardings,
 )
 
-MESH_SHAPE = {"data": 2, "fsdp": 2, "tensor": 2}
+MESH_SHAPE = {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
 NAMES = sorted({name for name, _ in DEFAULT_RULES})
 
 
@@ -44,6 +44,23 @@ NAMES = sorted({name for name, _ in DEFAULT_RULES})
 )
 def test_default_rules(axes: tuple[str | None, ...], shape: tuple[int, ...], expected: tuple[object, ...]) -> None:
     assert partition_spec(axes, shape, MESH_SHAPE) == PartitionSpec(*expected)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "expected"),
+    [
+        (("batch", "length", "embed"), (8, 16, 32), (("data", "fsdp"), "sequence", None)),
+        (("batch", "keys", "kv_heads", "head_dim"), (8, 16, 4, 4), (("data", "fsdp"), None, "tensor", None)),
+        (("batch", "length", "embed"), (8, 15, 32), (("data", "fsdp"), None, None)),  # does not divide
+        (("layers", "embed", "mlp"), (4, 16, 32), (None, ("fsdp", "sequence"), "tensor")),
+        (("vocab", "embed"), (64, 16), (("tensor", "sequence"), "fsdp")),
+        (("batch", None, "vocab"), (8, 4, 64), (("data", "fsdp"), None, ("tensor", "sequence"))),
+    ],
+)
+def test_tokens_of_a_row_split_over_devices(
+    axes: tuple[str | None, ...], shape: tuple[int, ...], expected: tuple[object, ...]
+) -> None:
+    assert partition_spec(axes, shape, MESH_SHAPE | {"sequence": 2}) == PartitionSpec(*expected)
 
 
 def test_the_first_rule_that_applies_wins() -> None:
@@ -69,11 +86,11 @@ def test_each_mesh_axis_is_used_once_and_divides(dimensions: list[tuple[str | No
 
 
 def test_unknown_names_and_wrong_ranks_are_refused() -> None:
-    with pytest.raises(PartitioningError, match="no rule for the logical axis 'embde'; known: batch, vocab"):
+    with pytest.raises(PartitioningError, match="no rule for the logical axis 'embde'; known: batch, length"):
         partition_spec(("embde",), (4,), MESH_SHAPE)
     with pytest.raises(PartitioningError, match=r"do not fit the shape \(4, 4\)"):
         partition_spec(("embed",), (4, 4), MESH_SHAPE)
-    with pytest.raises(PartitioningError, match=r"names \['expert'\]; mesh axes: data, fsdp, tensor"):
+    with pytest.raises(PartitioningError, match=r"names \['expert'\]; mesh axes: data, fsdp, sequence, tensor"):
         partition_spec(("mlp",), (4,), MESH_SHAPE, (("mlp", "expert"),))
 
 

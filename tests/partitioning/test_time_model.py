@@ -47,18 +47,18 @@ def test_only_axes_with_several_devices_wait():
 
 
 def test_axes_over_nodes_have_the_cards_of_the_devices_they_hold():
-    sizes = {"data": 1, "fsdp": 4, "tensor": 8}
+    sizes = MeshConfig(1, 4, 8).sizes
     assert axis_bandwidth("tensor", sizes, NODES) == 450e9
     assert axis_bandwidth("fsdp", sizes, NODES) == 50e9
-    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 32, "tensor": 1}, NODES) == 400e9
+    assert axis_bandwidth("fsdp", MeshConfig(1, 32, 1).sizes, NODES) == 400e9
 
 
 def test_axes_over_sides_of_a_torus_have_their_links():
     torus = parse_slice("v5p:4x4x8")
-    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 8, "tensor": 16}, torus) == 2 * 90e9
-    assert axis_bandwidth("fsdp", {"data": 1, "fsdp": 128, "tensor": 1}, torus) == 6 * 90e9
+    assert axis_bandwidth("fsdp", MeshConfig(1, 8, 16).sizes, torus) == 2 * 90e9
+    assert axis_bandwidth("fsdp", MeshConfig(1, 128, 1).sizes, torus) == 6 * 90e9
     slices = parse_slice("v5p:4x4x8*2")
-    assert axis_bandwidth("data", {"data": 2, "fsdp": 128, "tensor": 1}, slices) < 90e9
+    assert axis_bandwidth("data", MeshConfig(2, 128, 1).sizes, slices) < 90e9
 
 
 def test_heads_split_over_nodes_are_slower_than_within():

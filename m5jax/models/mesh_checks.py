@@ -1,0 +1,24 @@
+"""What a mesh must divide of a model."""
+
+from jax.sharding import Mesh
+
+from m5jax.models.settings import ModelSettings
+from partitioning import PartitioningError
+
+
+def check_mesh(config: ModelSettings, mesh: Mesh, length: int) -> None:
+    """Raises PartitioningError unless the mesh splits a model and rows of `length` tokens as its axes say.
+
+    Heads of keys and values may be fewer than `tensor`: each device then has all of them. Targets of an encoder-decoder
+    that `sequence` does not divide are not split.
+    """
+    divided = [("tensor", config.named(name), getattr(config, name)) for name in ("heads", "mlp_hidden", "vocab_size")]
+    divided += [("fsdp", config.named("width"), config.width), ("sequence", "DataConfig.length", length)]
+    for axis, name, size in divided:
+        if size % mesh.shape[axis]:
+            raise PartitioningError(f"MeshConfig.{axis} = {mesh.shape[axis]} does not divide {name} = {size}")
+    if mesh.shape["sequence"] > 1 and config.global_every > 1:
+        raise PartitioningError(
+            f"MeshConfig.sequence = {mesh.shape['sequence']} cannot split layers that see near tokens; allowed: 1, or "
+            f"{config.named('global_every')} = 1"
+        )

@@ -1,0 +1,78 @@
+"""One model on many meshes: the loss of each step is that of one device, with dropout and without."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel
+from m5jax.objectives import LanguageModel, SequenceToSequence
+from m5jax.training.metrics import means
+from m5jax.training.optimizers import AdamW
+from m5jax.training.schedules import InverseSquareRoot
+from m5jax.training.state import abstract_state, init_state
+from m5jax.training.step import jit_train_step, make_train_step
+from partitioning import MeshConfig, global_batch, make_mesh
+
+STEPS, BATCH, LENGTH, BUDGET, VOCAB = 20, 16, 16, 4, 64
+SHAPE = {"vocab_size": VOCAB, "width": 32, "heads": 8, "mlp_hidden": 64}
+CONFIGS = {
+    "encoder": EncoderConfig(layers=2, max_length=LENGTH, **SHAPE),
+    "encoder_decoder": EncoderDecoderConfig(encoder_layers=2, decoder_layers=2, **SHAPE),
+}
+OBJECTIVES = {"encoder": LanguageModel(), "encoder_decoder": SequenceToSequence(chunk_length=8)}
+MESHES = {
+    "fsdp 8": MeshConfig(1, 8, 1),
+    "tensor 8": MeshConfig(1, 1, 8),
+    "sequence 4 x fsdp 2": MeshConfig(1, 2, 1, sequence=4),
+    "data 2 x sequence 2 x tensor 2": MeshConfig(2, 1, 2, sequence=2),
+}
+
+
+def host_batch(kind: str, index: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(index)
+    places = np.arange(LENGTH)
+    tokens = (random.integers(0, 4, (BATCH, 1)) + 3 * places) % (VOCAB - 4) + 4
+    lengths = random.integers(LENGTH // 2, LENGTH + 1, BATCH)
+    segment_ids = np.where(places >= LENGTH // 3, 2, 1) * (places < lengths[:, None])
+    positions = np.where(places >= LENGTH // 3, places - LENGTH // 3, places) * (segment_ids > 0)
+    batch = {"inputs": tokens, "segment_ids": segment_ids, "positions": positions}
+    if kind == "encoder":
+        chosen = np.sort(random.permuted(np.tile(np.arange(LENGTH // 2), (BATCH, 1)), axis=1)[:, :BUDGET], axis=1)
+        batch |= {"predicted_positions": chosen, "targets": np.take_along_axis(tokens, chosen, axis=1)}
+    else:
+        batch |= {"targets": tokens[:, ::-1], "target_segment_ids": segment_ids, "target_positions": positions}
+    batch = {name: array.astype(np.int32) for name, array in batch.items()}
+    return batch | {"loss_weights": (random.random(batch["targets"].shape) < 0.8).astype(np.float32)}
+
+
+@functools.cache
+def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, accumulation: int = 1) -> np.ndarray:
+    """Returns the losses of training on a mesh of the first devices."""
+    size = int(np.prod(list(mesh_config.sizes.values())))
+    mesh = make_mesh(mesh_config, jax.devices()[:size])
+    settings = {**vars(CONFIGS[kind]), "dropout_rate": dropout_rate}
+    model = FunctionalModel.from_config(type(CONFIGS[kind])(**settings))
+    transformation = AdamW(InverseSquareRoot(peak=3e-3, warmup_steps=5)).make(model.logical_axes, 1.0)
+    abstract = abstract_state(model, transformation, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    step = jit_train_step(make_train_step(model, OBJECTIVES[kind], transformation, accumulation), shardings, mesh)
+    # Drawn on one device, so that all meshes begin with the same.
+    state: Any = jax.device_put(init_state(model, transformation, jax.random.key(0)), shardings)
+    found = []
+    with jax.set_mesh(mesh):
+        for index in range(STEPS):
+            state, metrics = step(state, global_batch(mesh, host_batch(kind, index)))
+            found.append(means(metrics)["loss"])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
+@pytest.mark.parametrize("name", MESHES)
+def test_a_mesh_trains_as_one_device(kind: str, dropout_rate: float, name: str) -> None:
+    alone = losses(kind, MeshConfig(1, 1, 1), dropout_rate)
+    assert alone[-1] < alone[0] - 0.1  # else equality would say little
+    np.testing.assert_allclose(losses(kind, MESHES[name], dropout_rate), alone, atol=1e-4)
