@@ -52,6 +52,8 @@ LINTING = ["mypy>=1.15", "ruff>=0.12", "types-tqdm"]
 EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
+    # m5jax plan --verify: the compilers for TPUs and NVIDIA GPUs, without what runs there.
+    "plan": ["jax[tpu,cuda12-local]"],
     "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
     "prepare": PREPARATION,
     "test": TESTING,

@@ -1,10 +1,10 @@
-"""Every size of the family on a TPU and a GPU topology: what the planner chooses, and what the real compilers say of it.
+"""Every size of the family on a TPU and a GPU topology: what the planner chooses, and what the real compilers say.
 
     python benchmarks/scale.py               # rows that benchmarks/results/scale.json lacks, and the table
     python benchmarks/scale.py --again       # all rows anew
 
-Needs `pip install 'm5jax[plan]'` and no accelerator. Each row is compiled in a process of its own, whose peak memory and
-time are those of `m5jax plan --verify`. FLOPs are compared with the matrix products of the traced gradients.
+Needs `pip install 'm5jax[plan]'` and no accelerator. Each row is compiled in a process of its own, whose peak memory
+and time are those of `m5jax plan --verify`.
 """
 
 import argparse
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.environment import environment
 
 RESULT = Path(__file__).resolve().parent / "results" / "scale.json"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
 SMALL = ("2m", "20m", "60m", "110m")
 # Size: topologies, rows a step and tokens a row.
 PLACES: dict[str, tuple[tuple[str, ...], int, int]] = {
@@ -139,6 +140,13 @@ def table(measured: list[dict[str, Any]]) -> str:
     return format_table(HEADERS, lines, ["left"] * 3 + ["right", "left", "left"] + ["right"] * 5)
 
 
+def write_page(name: str, text: str) -> None:
+    """Puts a table between its marks in docs/scale.md."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")
+    after = rest.partition(f"<!-- end of {name} -->")[2]
+    PAGE.write_text(f"{before}<!-- {name} -->\n```\n{text}\n```\n<!-- end of {name} -->{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="measure all rows anew")
@@ -162,7 +170,9 @@ def main() -> None:
             ordered = [kept[other[:2]] for other in rows() if other[:2] in kept]
             result = {"environment": environment(), "rows": ordered}
             RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table([kept[row[:2]] for row in rows() if row[:2] in kept]))
+    whole = table([kept[row[:2]] for row in rows() if row[:2] in kept])
+    print(whole)
+    write_page("sizes", whole)
 
 
 if __name__ == "__main__":

@@ -148,13 +148,19 @@ def _cost(plan: Plan) -> float:
 def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan | None:
     rows = batch_size // (layout.mesh.data * layout.mesh.fsdp)
     for accumulation in (parts for parts in _divisors(rows)):
-        chunk = max(1, min(int(workload.head.positions), _CHUNK_TOKENS * accumulation // rows))
+        chunk = _chunk(workload.head.positions, rows // accumulation)
         plan = make_plan(
             workload, slice_, batch_size, dataclasses.replace(layout, accumulation=accumulation, chunk=chunk)
         )
         if plan.fits:
             return plan
     return None
+
+
+def _chunk(positions: float, rows: int) -> int:
+    """Returns into how long parts the predicted positions of a row are cut, nearly equal ones."""
+    most = max(1, _CHUNK_TOKENS // rows)
+    return math.ceil(max(1.0, positions) / math.ceil(max(1.0, positions) / most))
 
 
 def slice_meshes(slice_: Slice) -> Iterator[MeshConfig]:

@@ -143,6 +143,7 @@ class Workload:
         return 6.0 * self.products
 
     def recomputed_flops(self, remat: Sequence[str]) -> float:
-        """Returns the FLOPs of a row that the backward pass makes again when layers take policies in turn."""
-        share = 1 / len(remat)
-        return sum(2.0 * share * stack.layers * stack.recomputed(policy) for stack in self.stacks for policy in remat)
+        """Returns the FLOPs of a row that the backward pass makes again when layers take policies in turn: theirs, and
+        logits, which are made in chunks."""
+        layers = sum(stack.layers * stack.recomputed(policy) for stack in self.stacks for policy in remat)
+        return 2.0 * (layers / len(remat) + self.head.products)

@@ -1,5 +1,6 @@
 """README and docs are true: their Python runs, their commands run (at a small size), their links lead somewhere."""
 
+import importlib.util
 import json
 import os
 import re
@@ -135,6 +136,16 @@ def test_commands_of_the_training_page_run(workshop):
     assert "accuracy" in run(mesh, workshop)
     assert "5,000 rows" in run(materialize, workshop)
     assert "accuracy" in run(train, workshop)
+
+
+def test_commands_of_the_scale_page_run(workshop):
+    text = (REPOSITORY / "docs" / "scale.md").read_text(encoding="utf-8")
+    plan, budget, limits, verify = commands(text)
+    assert "encoder_decoder_100b, 99.9B parameters, on v5p:8x8x8, 512 devices" in run(plan, workshop)
+    assert "written: plan.gin" in run(budget, workshop)
+    assert "layers/attention/key" in run(limits, workshop)
+    if importlib.util.find_spec("libtpu"):
+        assert "GiB compiled" in run(verify, workshop)
 
 
 def test_commands_of_the_data_page_run(workshop):

@@ -62,9 +62,10 @@ class PlannedModel:
             objective = SequenceToSequence(chunk_length=layout.chunk)
         mesh = make_mesh(layout.mesh, devices)
         model = FunctionalModel.from_config(config)
-        return lower_train_step(model, objective, optimizer, mesh, self._batch(batch_size), layout.accumulation)
+        return lower_train_step(model, objective, optimizer, mesh, self.batch(batch_size), layout.accumulation)
 
-    def _batch(self, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    def batch(self, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Returns the shape and type of each array of a batch."""
         inputs, predicted = ((rows, self.length), np.int32), ((rows, self.predicted), np.int32)
         names: tuple[str, ...] = ("targets", "predicted_positions")
         if isinstance(self.config, EncoderDecoderConfig):

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -122,3 +124,15 @@ def test_the_names_that_are_searched_are_those_of_the_models_and_optimizers():
 
     assert set(POLICIES) == set(REMAT_POLICIES)
     assert set(OPTIMIZERS) == {"adamw", "adafactor"}
+
+
+PRESETS = sorted((Path(__file__).resolve().parents[2] / "gin_configs" / "meshes").glob("[gt]pu_*.gin"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_presets_are_meshes_of_the_hardware_they_name(path):
+    text = path.read_text(encoding="utf-8")
+    hardware = re.search(r"--hardware='(\S+)'", text)[1]
+    axes = {name: int(size) for name, size in re.findall(r"^MeshConfig\.(\w+) = (\d+)$", text, flags=re.MULTILINE)}
+    assert f"gin_configs/meshes/{path.name}" in text
+    assert MeshConfig(**axes) in set(slice_meshes(parse_slice(hardware)))

@@ -27,7 +27,7 @@ def test_flops_are_six_for_each_weight_and_token():
 def test_no_step_is_faster_than_its_products_at_the_peak():
     time = seconds(MeshConfig(1, 32, 1))
     assert time.total > time.products > 1024 * WORKLOAD.flops / (32 * 989.4e12)
-    assert time.recomputation == 0
+    assert time.recomputation < 0.1 * time.products  # the logits of chunks
 
 
 def test_recomputing_everything_is_a_third_more_at_most():
