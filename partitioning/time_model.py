@@ -18,7 +18,8 @@ from partitioning.shares import BFLOAT16, FLOAT32, Share
 from partitioning.slices import Slice
 from partitioning.workload import Stack, Workload
 
-# Shares that hold for published runs (benchmarks/published.py) within a quarter.
+# With these shares published runs are predicted within a quarter (benchmarks/published.py).
+_PRODUCT_RATE = {"cuda": 0.75, "tpu": 1.0}  # of the rate of the best products, by those of a step
 _MEMORY_RATE = 0.8  # of the bandwidth, by elementwise work
 _NETWORK_RATE = {"cuda": 0.75, "tpu": 0.85}  # of the bandwidth, by collectives
 # Of the time of products, behind which an axis's collectives hide.
@@ -58,7 +59,7 @@ class StepTime:
 def step_time(workload: Workload, layout: Layout, slice_: Slice, batch_size: int) -> StepTime:
     """Returns the seconds of a step of a global batch."""
     share, chip = Share.of(layout, batch_size), slice_.chip
-    rate = chip.peak["bfloat16"] * chip.matrix_rate
+    rate = chip.peak["bfloat16"] * chip.matrix_rate * _PRODUCT_RATE[chip.platform]
     rows = share.rows * layout.accumulation
     split = share.tensor
     recomputation = rows * workload.recomputed_flops(layout.remat) / split / rate
@@ -87,8 +88,7 @@ def _moved(stack: Stack, share: Share, chip: Chip) -> float:
     heads = (2 * share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = tokens * (8 * stack.width + 3 * heads + 4 * share.split(stack.mlp_hidden)) * BFLOAT16
     scores = tokens * share.split(stack.heads) * (stack.keys + stack.crossed)
-    held = chip.platform == "tpu" or stack.biased
-    return states + (scores * 3 * FLOAT32 if held else 0.0)
+    return states + (scores * 3 * FLOAT32 if stack.moves_scores(chip.platform) else 0.0)
 
 
 def _network_seconds(workload: Workload, layout: Layout, share: Share, slice_: Slice) -> dict[str, float]:
@@ -101,7 +101,7 @@ def _network_seconds(workload: Workload, layout: Layout, share: Share, slice_: S
         gathered = tensor.size / share.gathered_shards(tensor)
         if share.is_gathered(tensor):  # for the forward and the backward pass, and a gradient to scatter
             moved[gathering] += 3 * BFLOAT16 * gathered * parts
-        moved["data"] += 2 * FLOAT32 * tensor.size / share.shards(tensor) * parts
+        moved["data"] += 2 * BFLOAT16 * tensor.size / share.shards(tensor)
     again = sum(policy in ("full", "offload") for policy in layout.remat) / len(layout.remat)
     for stack in workload.stacks:
         sums = (3 if stack.crossed else 2) * 2 + again * (2 if stack.crossed else 1)
@@ -109,8 +109,8 @@ def _network_seconds(workload: Workload, layout: Layout, share: Share, slice_: S
         if share.parts(stack) > 1:  # keys and values, and their gradients
             pair = 2 * share.rows * stack.length * share.split(stack.kv_heads) * stack.head_dim
             moved["sequence"] += (2 + again) * BFLOAT16 * pair * stack.layers * parts
-    of_layer = {"data": 0, "fsdp": 3, "sequence": 6, "tensor": 5}
-    collectives = {axis: parts * max(1, count * layers) for axis, count in of_layer.items()}
+    of_layer = {"data": 1 / parts / layers, "fsdp": 3, "sequence": 6, "tensor": 5}
+    collectives = {axis: parts * count * layers for axis, count in of_layer.items()}
     seconds = {}
     for axis, count in collectives.items():
         size = share.mesh[axis]

@@ -22,6 +22,7 @@ class Stack:
       keys: tokens that one has scores of in self-attention, mean over the layers.
       crossed: tokens of the row of another stack that all attend to; 0: none.
       biased: whether scores have a learned bias, as large as they are.
+      fused: whether attention moves no scores through memory; None: where the platform's own does not.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Stack:
     keys: float
     crossed: float = 0
     biased: bool = False
+    fused: bool | None = None
 
     @property
     def projections(self) -> float:
@@ -49,6 +51,10 @@ class Stack:
     def scores(self) -> float:
         """Multiplications of a layer's scores; as many again are of weighted sums."""
         return self.heads * self.head_dim * self.length * (self.keys + self.crossed)
+
+    def moves_scores(self, platform: str) -> bool:
+        """Returns whether scores go through memory: but for cuDNN's attention, which has no bias, they do."""
+        return not self.fused if self.fused is not None else platform == "tpu" or self.biased
 
     @property
     def mlp(self) -> float:

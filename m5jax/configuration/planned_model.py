@@ -20,6 +20,19 @@ from partitioning.workload import Head, Tensor, Workload
 SHAPES = ("inputs", "segment_ids", "positions")
 
 
+def describe_workload(config: ModelConfig, length: int, predicted: int) -> Workload:
+    """Returns what a row of `length` tokens with `predicted` predictions costs."""
+    model = FunctionalModel.from_config(config)
+    axes = jax.tree.leaves(model.logical_axes, is_leaf=lambda node: isinstance(node, tuple))
+    leaves = jax.tree_util.tree_leaves_with_path(model.abstract_parameters)
+    tensors = tuple(
+        Tensor("/".join(key.key for key in path), leaf.shape, names)
+        for (path, leaf), names in zip(leaves, axes, strict=True)
+    )
+    head = Head(config.width, config.vocab_size, predicted, config.has_dense_head)
+    return Workload(config.stacks(float(length), float(predicted)), head, tensors)
+
+
 @dataclasses.dataclass(frozen=True)
 class PlannedModel:
     """A model and the rows it is to be trained on.
@@ -40,15 +53,7 @@ class PlannedModel:
 
     def workload(self) -> Workload:
         """Returns what a row costs."""
-        config, model = self.config, FunctionalModel.from_config(self.config)
-        axes = jax.tree.leaves(model.logical_axes, is_leaf=lambda node: isinstance(node, tuple))
-        leaves = jax.tree_util.tree_leaves_with_path(model.abstract_parameters)
-        tensors = tuple(
-            Tensor("/".join(key.key for key in path), leaf.shape, names)
-            for (path, leaf), names in zip(leaves, axes, strict=True)
-        )
-        head = Head(config.width, config.vocab_size, self.predicted, config.has_dense_head)
-        return Workload(config.stacks(float(self.length), float(self.predicted)), head, tensors)
+        return describe_workload(self.config, self.length, self.predicted)
 
     def lower(self, layout: Layout, devices: list[jax.Device], batch_size: int) -> jax.stages.Lowered:
         """Returns the step of a global batch under a layout, for devices that need not be here."""
