@@ -37,7 +37,7 @@ def compile_program(lowered: jax.stages.Lowered, platform: str) -> Compiled:
     Raises:
       OutOfMemory: it needs more than a TPU has; for GPUs the compiler does not check.
     """
-    began, effort = time.monotonic(), jax.config.jax_exec_time_optimization_effort
+    began, effort = time.monotonic(), jax.config.values["jax_exec_time_optimization_effort"]
     # Half the time and memory of compiling, and peaks of TPU programs within 3% of those at full effort.
     jax.config.update("jax_exec_time_optimization_effort", -1.0)
     try:

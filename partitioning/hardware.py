@@ -39,6 +39,8 @@ class Chip:
       node: devices of a host, or, of TPUs, on a host's board.
       intra_node: to the devices of the node (NVLink), or, of TPUs, along one link of the torus.
       inter_node: to other nodes, or, of TPUs, to other slices.
+      host_bandwidth: to the memory of the host.
+      host_memory: of that, bytes a device.
       torus: physical axes of a slice of more than one host; 0: no torus, all nodes reach each other.
       source: where the figures stand.
     """
@@ -52,8 +54,14 @@ class Chip:
     node: int
     intra_node: float
     inter_node: float
+    host_bandwidth: float
+    host_memory: float
     torus: int
     source: str
+
+    def wraps(self, side: int) -> bool:
+        """Returns whether a side of a slice of a TPU is a ring."""
+        return side >= 4 and side % 4 == 0 if self.torus == 3 else side == 16
 
     @property
     def platform(self) -> str:
@@ -74,6 +82,8 @@ def _gpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, b
         int(net.get("node", 8)),
         net["intra_node"],
         net["inter_node"],
+        net["host"],
+        net["host_memory"] * GIB,
         0,
         _NVIDIA.format(kind),
     )
@@ -83,23 +93,120 @@ def _tpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, b
     peak = {"float32": bfloat16 / 6, "bfloat16": bfloat16}
     source = "; ".join((_TPU_DOCS.format(name), _SCALING_BOOK, _GRANTED, _TPU_RATE))
     torus = int(net.get("torus", 2))
-    return Chip(name, kind, peak, rate, gibibytes * GIB, bandwidth, 4, net["link"], net["inter_node"], torus, source)
+    return Chip(
+        name,
+        kind,
+        peak,
+        rate,
+        gibibytes * GIB,
+        bandwidth,
+        4,
+        net["link"],
+        net["inter_node"],
+        net["host"],
+        net["host_memory"] * GIB,
+        torus,
+        source,
+    )
 
 
 # First match of the kind as whole words within `jax.Device.device_kind`, so that longer ones stand first.
 CHIPS: tuple[Chip, ...] = (
-    _gpu("h200-nvl", "H200 NVL", 835.5e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9, node=4),
-    _gpu("h200", "H200", 989.4e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9),
-    _gpu("h100-pcie", "H100 PCIe", 756e12, 0.80, 79.1, 2.0e12, intra_node=64e9, inter_node=25e9),
-    _gpu("h100-nvl", "H100 NVL", 835.5e12, 0.80, 93.1, 3.9e12, intra_node=300e9, inter_node=50e9, node=2),
-    _gpu("h100", "H100", 989.4e12, 0.80, 79.1, 3.35e12, intra_node=450e9, inter_node=50e9),
-    _gpu("a100-40gb", "A100-SXM4-40GB", 312e12, 0.87, 39.5, 1.555e12, intra_node=300e9, inter_node=6.25e9),
-    _gpu("a100", "A100", 312e12, 0.87, 79.1, 2.039e12, intra_node=300e9, inter_node=25e9),
-    _gpu("l4", "L4", 121e12, 0.80, 22.0, 0.3e12, intra_node=32e9, inter_node=12.5e9),
-    _tpu("v6e", "TPU v6 lite", 918e12, 0.93, 31.25, 1.64e12, link=90e9, inter_node=100 * _GBIT),
-    _tpu("v5e", "TPU v5 lite", 197e12, 0.93, 15.75, 0.819e12, link=45e9, inter_node=25 * _GBIT),
-    _tpu("v5p", "TPU v5", 459e12, 0.93, 95.74, 2.765e12, link=90e9, inter_node=50 * _GBIT, torus=3),
-    _tpu("v4", "TPU v4", 275e12, 0.93, 30.75, 1.228e12, link=45e9, inter_node=50 * _GBIT, torus=3),
+    _gpu(
+        "h200-nvl",
+        "H200 NVL",
+        835.5e12,
+        0.80,
+        139.8,
+        4.8e12,
+        intra_node=450e9,
+        inter_node=50e9,
+        node=4,
+        host=55e9,
+        host_memory=128,
+    ),
+    _gpu("h200", "H200", 989.4e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9, host=55e9, host_memory=256),
+    _gpu(
+        "h100-pcie",
+        "H100 PCIe",
+        756e12,
+        0.80,
+        79.1,
+        2.0e12,
+        intra_node=64e9,
+        inter_node=25e9,
+        host=55e9,
+        host_memory=128,
+    ),
+    _gpu(
+        "h100-nvl",
+        "H100 NVL",
+        835.5e12,
+        0.80,
+        93.1,
+        3.9e12,
+        intra_node=300e9,
+        inter_node=50e9,
+        node=2,
+        host=55e9,
+        host_memory=128,
+    ),
+    _gpu("h100", "H100", 989.4e12, 0.80, 79.1, 3.35e12, intra_node=450e9, inter_node=50e9, host=55e9, host_memory=256),
+    _gpu(
+        "a100-40gb",
+        "A100-SXM4-40GB",
+        312e12,
+        0.87,
+        39.5,
+        1.555e12,
+        intra_node=300e9,
+        inter_node=6.25e9,
+        host=25e9,
+        host_memory=128,
+    ),
+    _gpu("a100", "A100", 312e12, 0.87, 79.1, 2.039e12, intra_node=300e9, inter_node=25e9, host=25e9, host_memory=256),
+    _gpu("l4", "L4", 121e12, 0.80, 22.0, 0.3e12, intra_node=32e9, inter_node=12.5e9, host=25e9, host_memory=48),
+    _tpu(
+        "v6e",
+        "TPU v6 lite",
+        918e12,
+        0.93,
+        31.25,
+        1.64e12,
+        link=90e9,
+        inter_node=100 * _GBIT,
+        host=15e9,
+        host_memory=192,
+    ),
+    _tpu(
+        "v5e", "TPU v5 lite", 197e12, 0.93, 15.75, 0.819e12, link=45e9, inter_node=25 * _GBIT, host=15e9, host_memory=64
+    ),
+    _tpu(
+        "v5p",
+        "TPU v5",
+        459e12,
+        0.93,
+        95.74,
+        2.765e12,
+        link=90e9,
+        inter_node=50 * _GBIT,
+        torus=3,
+        host=15e9,
+        host_memory=104,
+    ),
+    _tpu(
+        "v4",
+        "TPU v4",
+        275e12,
+        0.93,
+        30.75,
+        1.228e12,
+        link=45e9,
+        inter_node=50 * _GBIT,
+        torus=3,
+        host=15e9,
+        host_memory=96,
+    ),
 )
 
 
@@ -118,6 +225,6 @@ def peak_flops(device: jax.Device) -> float | None:
 def get_chip(name: str) -> Chip:
     """Returns the chip of a name; raises PartitioningError for an unknown one."""
     for chip in CHIPS:
-        if chip.name == name:
+        if chip.name == name.lower():
             return chip
     raise PartitioningError(f"unknown chip {name!r}; known: {', '.join(sorted(chip.name for chip in CHIPS))}")

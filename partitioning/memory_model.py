@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from partitioning.hardware import Chip
 from partitioning.layout import Layout
 from partitioning.shares import BFLOAT16, FLOAT32, Share
-from partitioning.workload import Stack, Tensor, Workload
+from partitioning.workload import MOST_SCORES, Stack, Tensor, Workload
 
-MOST_SCORES = 2**24  # of a row and head that attention holds together
 _FACTORED_FROM = 128  # optax.scale_by_factored_rms: smaller matrices keep all moments
 
 
@@ -75,8 +74,8 @@ class _Observed:
 
 
 _OBSERVED = {
-    "cuda": _Observed(2.8, 0.8, 2.1, 1.55, 2.15, 4.05, 9.65, 4.0, 2.25, 8.4, 1.83, 0.9, 0.0, 15.2),
-    "tpu": _Observed(0.6, 1.2, 1.5, 1.5, 0.0, 5.4, 0.0, 3.2, 14.4, 0.0, 1.6, 2.95, 1.35, 4.2),
+    "cuda": _Observed(2.75, 0.8, 2.05, 1.55, 2.1, 4.15, 8.8, 5.2, 4.1, 2.4, 1.95, 0.45, 0.0, 15.2),
+    "tpu": _Observed(0.1, 1.2, 1.5, 1.5, 0.0, 5.75, 0.0, 0.65, 14.2, 0.0, 1.7, 2.35, 1.75, 3.5),
 }
 
 
@@ -92,12 +91,12 @@ def step_memory(workload: Workload, layout: Layout, chip: Chip, batch_size: int)
     stacked = FLOAT32 * sum(size for tensor, size in cut if tensor.stacked)
     accumulated = parameters if layout.accumulation > 1 else 0.0
     kept = sum(_kept(stack, layout.remat, share, observed) for stack in workload.stacks)
-    host = sum(_offloaded(stack, layout.remat, share) for stack in workload.stacks)
+    host = sum(offloaded(stack, layout.remat, share) for stack in workload.stacks)
     vocabularies = [tensor for tensor in workload.tensors if tensor.axes == ("vocab", "embed")]
     tables = FLOAT32 * sum(tensor.size / share.gathered_shards(tensor) for tensor in vocabularies)
     table = tables / len(vocabularies)
     head = workload.head
-    logits = FLOAT32 * share.rows * min(layout.chunk, head.positions) * share.split(head.vocab_size)
+    logits = FLOAT32 * share.rows * min(layout.chunk, head.positions) * share.vocabulary(head)
     layers = [_layer(stack, workload, share, observed) for stack in workload.stacks]
     states = max(BFLOAT16 * share.tokens(stack) * stack.width for stack in workload.stacks)
     # (gradients, kept, working) at the logits, after them, in the layers, and at the embedding's gradient.
@@ -153,7 +152,8 @@ def _scores(stack: Stack, share: Share) -> float:
     return share.rows * share.split(stack.heads) * queries * kept
 
 
-def _offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
+def offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
+    """Returns the bytes that wait in the host's memory."""
     return remat.count("offload") / len(remat) * stack.layers * BFLOAT16 * share.tokens(stack) * stack.width
 
 

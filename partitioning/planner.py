@@ -16,9 +16,10 @@ from partitioning.workload import Workload
 POLICIES = ("none", "dots", "attention_saved", "full", "offload")
 FILLED = 0.9  # of a device's memory: predictions are that exact, and runtimes need some
 _CHUNK_TOKENS = 2048  # predicted tokens of a device whose logits are held together
-_SHORTEST = 512  # tokens of a row on a device
+_FEWEST_TOKENS = 512  # tokens of a row on a device
 _MOST_DEVICES = 16_384
-_SIMPLER = 0.03  # time that AdamW may take longer than Adafactor
+_LONGEST_POWER = 20  # a million tokens
+_ADAMW_PREFERENCE = 0.03  # time that AdamW may take longer than Adafactor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the predicted bytes leave a device room."""
-        return self.memory.total <= FILLED * self.slice_.chip.memory
+        """Whether the predicted bytes leave a device, and its host, room."""
+        chip = self.slice_.chip
+        return self.memory.total <= FILLED * chip.memory and self.memory.host <= FILLED * chip.host_memory
 
 
 def make_plan(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan:
@@ -58,13 +60,13 @@ def search_plans(
     """Returns plans that fit, the fastest first; of each mesh and policy the one with the fewest parts.
 
     Raises:
-      PartitioningError: no mesh of the slice splits the model and the batch, or none fits.
+      PartitioningError: no mesh of the slice splits the model and the batch.
     """
     meshes = [mesh for mesh in slice_meshes(slice_) if _divides(workload, mesh, batch_size)]
     if not meshes:
         raise PartitioningError(
-            f"no mesh of {slice_.name} splits a batch of {batch_size} rows; use one that is a multiple of what "
-            f"{slice_.size} devices split it into"
+            f"no mesh of {slice_.name} splits the model and a batch of {batch_size} rows; a multiple of {slice_.size} "
+            "rows splits best"
         )
     plans = [
         plan
@@ -88,7 +90,9 @@ def best_plans(
     if plans:
         return plans
     smallest = smallest_slice(workload, slice_, batch_size, optimizers)
-    needed = f"{smallest.name} ({smallest.size} devices)" if smallest else f"more than {_MOST_DEVICES} devices"
+    needed = f"more than {_MOST_DEVICES} devices"
+    if smallest:
+        needed = f"{smallest.name} ({smallest.size} devices), with a batch that they divide"
     raise PartitioningError(f"the model does not fit on {slice_.name} in any layout; needed: {needed}")
 
 
@@ -123,7 +127,9 @@ def longest_rows(
     workload_of: Callable[[int], Workload], slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
 ) -> int:
     """Returns the most tokens a row, a power of two, with which some layout fits; 0: none does."""
-    return _largest(lambda length: bool(_plans_or_none(workload_of(length), slice_, batch_size, optimizers)))
+    lengths = (2**power for power in range(_LONGEST_POWER, -1, -1))
+    fitting = (n for n in lengths if _plans_or_none(workload_of(n), slice_, batch_size, optimizers))
+    return next(fitting, 0)
 
 
 def _largest(fits: Callable[[int], bool]) -> int:
@@ -142,12 +148,12 @@ def _plans_or_none(workload: Workload, slice_: Slice, batch_size: int, optimizer
 
 
 def _cost(plan: Plan) -> float:
-    return plan.time.total * (1 if plan.layout.optimizer == "adamw" else 1 + _SIMPLER)
+    return plan.time.total * (1 if plan.layout.optimizer == "adamw" else 1 + _ADAMW_PREFERENCE)
 
 
 def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan | None:
     rows = batch_size // (layout.mesh.data * layout.mesh.fsdp)
-    for accumulation in (parts for parts in _divisors(rows)):
+    for accumulation in _divisors(rows):
         chunk = _chunk(workload.head.positions, rows // accumulation)
         plan = make_plan(
             workload, slice_, batch_size, dataclasses.replace(layout, accumulation=accumulation, chunk=chunk)
@@ -189,10 +195,10 @@ def _divides(workload: Workload, mesh: MeshConfig, batch_size: int) -> bool:
     tokens of long rows."""
     split = (n for stack in workload.stacks for n in (stack.heads, stack.mlp_hidden))
     first = workload.stacks[0]
-    long = mesh.sequence == 1 or (first.length / mesh.sequence >= _SHORTEST and first.length % mesh.sequence == 0)
+    long = mesh.sequence == 1 or (first.length / mesh.sequence >= _FEWEST_TOKENS and first.length % mesh.sequence == 0)
     return (
         long
-        and all(stack.keys == stack.length for stack in workload.stacks if mesh.sequence > 1)
+        and (mesh.sequence == 1 or not any(stack.local for stack in workload.stacks))
         and batch_size % (mesh.data * mesh.fsdp) == 0
         and all(dimension % mesh.tensor == 0 for dimension in (*split, workload.head.vocab_size))
         and all(stack.width % (mesh.fsdp * mesh.sequence) == 0 for stack in workload.stacks)

@@ -6,7 +6,7 @@ import math
 
 from partitioning.layout import Layout
 from partitioning.rules import partition_spec
-from partitioning.workload import Stack, Tensor
+from partitioning.workload import Head, Stack, Tensor
 
 FLOAT32, BFLOAT16 = 4, 2
 _GATHERED = ("fsdp", "sequence")
@@ -36,6 +36,11 @@ class Share:
     def split(self, dimension: int) -> float:
         """Returns a dimension that is split over `tensor`: its part, or the whole where it does not divide."""
         return dimension / self.tensor if dimension % self.tensor == 0 else dimension
+
+    def vocabulary(self, head: Head) -> float:
+        """Returns the pieces whose logits a device makes."""
+        parts = self.tensor * self.mesh["sequence"]
+        return head.vocab_size / parts if head.vocab_size % parts == 0 else self.split(head.vocab_size)
 
     def tokens(self, stack: Stack) -> float:
         """Returns the tokens of a stack's rows."""

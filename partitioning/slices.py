@@ -7,9 +7,9 @@ import re
 from partitioning.errors import PartitioningError
 from partitioning.hardware import Chip, get_chip
 
-# Longest side of a slice. Sides are 1, 2 or multiples of 4, the first two even, since hosts hold 2 x 2 chips.
-_LONGEST = {"v4": 16, "v5p": 24, "v5e": 16, "v6e": 16}
-# Slices as they are rented, smallest first (Google Cloud documentation); larger shapes of v4 end at 16x16x16.
+# Chips of the largest slice. Sides are 1, 2 or multiples of 4, the first two even, since hosts hold 2 x 2 chips.
+_LARGEST = {"v4": 4096, "v5p": 6144, "v5e": 256, "v6e": 256}
+# Slices as they are rented, smallest first (Google Cloud documentation); of v4 and v5p there are others too.
 _SHAPES_2D: tuple[tuple[int, ...], ...] = ((2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))
 _SHAPES_3D: tuple[tuple[int, ...], ...] = (
     (2, 2, 1),
@@ -82,8 +82,12 @@ def parse_slice(text: str) -> Slice:
 
 
 def _check_torus(chip: Chip, shape: tuple[int, ...], text: str) -> None:
-    fits = len(shape) == chip.torus and all(side in (1, 2) or side % 4 == 0 for side in shape)
-    fits = fits and all(0 < side <= _LONGEST[chip.name] for side in shape) and all(side % 2 == 0 for side in shape[:2])
+    if chip.torus == 2:
+        fits = shape in _SHAPES_2D
+    else:
+        fits = len(shape) == 3 and all(side in (1, 2) or side % 4 == 0 for side in shape)
+        fits = fits and all(side > 0 for side in shape) and all(side % 2 == 0 for side in shape[:2])
+        fits = fits and math.prod(shape) <= _LARGEST[chip.name]
     if not fits:
         known = ", ".join("x".join(map(str, known)) for known in _shapes(chip))
         raise PartitioningError(f"hardware {text!r}: {chip.name} comes in slices such as {known}")
@@ -91,7 +95,7 @@ def _check_torus(chip: Chip, shape: tuple[int, ...], text: str) -> None:
 
 def _shapes(chip: Chip) -> list[tuple[int, ...]]:
     shapes = _SHAPES_3D if chip.torus == 3 else _SHAPES_2D
-    return [shape for shape in shapes if max(shape) <= _LONGEST[chip.name]]
+    return [shape for shape in shapes if math.prod(shape) <= _LARGEST[chip.name]]
 
 
 def known_slices(chip: Chip, most: int) -> list[Slice]:

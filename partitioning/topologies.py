@@ -63,10 +63,14 @@ def topology_devices(slice_: Slice) -> list[jax.Device]:
     Raises:
       PartitioningError: the compiler is not installed, or does not know such a slice.
     """
+    if slice_.chip.platform == "cuda" and slice_.chip.name not in _GPUS:
+        raise PartitioningError(
+            f"programs for {slice_.chip.name} cannot be compiled here; those for {', '.join(_GPUS)} can"
+        )
     try:
         return _tpu_devices(slice_) if slice_.chip.platform == "tpu" else _gpu_devices(slice_)
     except (RuntimeError, ValueError, ImportError) as error:
-        text = str(error).splitlines()[0]
+        text = (str(error) or type(error).__name__).splitlines()[0]
         if _is_missing(error):
             raise PartitioningError(f"no compiler for {slice_.name} is installed: {INSTALL}") from error
         raise PartitioningError(f"the compiler knows no {slice_.name}: {text}") from error
@@ -89,8 +93,6 @@ def _tpu_devices(slice_: Slice) -> list[jax.Device]:
 
 def _gpu_devices(slice_: Slice) -> list[jax.Device]:
     chip, (nodes, devices) = slice_.chip, slice_.shape
-    if chip.name not in _GPUS:
-        raise PartitioningError(f"programs for {chip.name} cannot be compiled here; those for {', '.join(_GPUS)} can")
     described = _GPU.format(
         kind=chip.kind, memory=int(chip.memory), bandwidth=int(chip.memory_bandwidth), **_GPUS[chip.name]
     )

@@ -7,6 +7,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+MOST_SCORES = 2**24  # of a row and head that attention holds together
+
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
@@ -21,6 +23,7 @@ class Stack:
       length: tokens a row.
       keys: tokens that one has scores of in self-attention, mean over the layers.
       crossed: tokens of the row of another stack that all attend to; 0: none.
+      local: whether some layers see near tokens only.
       biased: whether scores have a learned bias, as large as they are.
       fused: whether attention moves no scores through memory; None: where the platform's own does not.
     """
@@ -35,6 +38,7 @@ class Stack:
     length: float
     keys: float
     crossed: float = 0
+    local: bool = False
     biased: bool = False
     fused: bool | None = None
 

@@ -1,6 +1,7 @@
 """Values of flags."""
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from m5jax.errors import UserError
@@ -14,6 +15,17 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 1 or more")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Returns a finite number above 0; argparse names the flag where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

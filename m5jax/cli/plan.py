@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.cli.flags import positive, positive_number
 
 DESCRIPTION = """Plans a training run for hardware that need not be here.
 
@@ -31,14 +31,14 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, help="a name of gin_configs/models, or a gin file")
+    parser.add_argument("--model", required=True, help="a name of gin_configs/models, or a gin file that binds one")
     parser.add_argument("--hardware", required=True, help="CHIP:SHAPE, as above")
     parser.add_argument("--length", type=positive, default=512, help="tokens a row (default: %(default)s)")
     parser.add_argument("--global-batch", type=positive, default=2048, help="rows a step (default: %(default)s)")
     parser.add_argument("--optimizer", choices=("adamw", "adafactor"), help="default: the faster, AdamW if alike")
-    parser.add_argument("--tokens", type=float, help="to train on: prints days and accelerator-hours")
+    parser.add_argument("--tokens", type=positive_number, help="to train on: prints days and accelerator-hours")
     parser.add_argument("--within", help="how long that may take (36h, 2d): prints the smallest slice on which it does")
-    parser.add_argument("--price", type=float, help="of an accelerator-hour: prints what the tokens cost")
+    parser.add_argument("--price", type=positive_number, help="of an accelerator-hour: prints what the tokens cost")
     parser.add_argument("--top", type=positive, default=5, help="plans to print (default: %(default)s)")
     parser.add_argument(
         "--verify", nargs="?", type=positive, const=1, metavar="N", help="compile the best plan, or the N best"
@@ -72,10 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     from partitioning.planner import best_plans
     from partitioning.slices import parse_slice
 
-    if arguments.output is not None and arguments.output.exists():
-        raise UserError(f"{arguments.output} exists; choose another --output")
-    if arguments.within is not None and arguments.tokens is None:
-        raise UserError("--within needs --tokens, the tokens to train on")
+    if arguments.output is not None and (arguments.output.exists() or not arguments.output.parent.is_dir()):
+        reason = "exists" if arguments.output.exists() else f"cannot be: there is no {arguments.output.parent}"
+        raise UserError(f"{arguments.output} {reason}; choose another --output")
+    for flag in ("within", "price"):
+        if getattr(arguments, flag) is not None and arguments.tokens is None:
+            raise UserError(f"--{flag} needs --tokens, the tokens to train on")
     within = None if arguments.within is None else parse_duration(arguments.within)
     slice_ = parse_slice(arguments.hardware)
     model = find_model(arguments.model, arguments.length)

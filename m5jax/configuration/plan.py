@@ -3,14 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
-from m5jax.configuration.gin_files import REPOSITORY
+from m5jax.configuration.gin_files import REPOSITORY, find_gin_file
 from m5jax.configuration.model_sizes import MODELS, read_model
 from m5jax.configuration.planned_model import PlannedModel
 from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.tables import MISSING, format_table
 from m5jax.models import EncoderDecoderConfig
+from partitioning import PartitioningError
 from partitioning.ahead_of_time import OutOfMemory, compile_program
 from partitioning.hardware import GIB
 from partitioning.layout import Layout
@@ -50,11 +50,14 @@ def find_model(name: str, length: int) -> PlannedModel:
     Raises:
       UserError: there is none, or it describes no model.
     """
-    folder = REPOSITORY / MODELS
-    for path in (Path(name), folder / f"{name}.gin"):
-        if path.suffix == ".gin" and path.is_file():
-            return PlannedModel(path.stem, path, read_model(path), length)
-    raise unknown_name("model", name, (path.stem for path in folder.glob("*.gin")))
+    known = {path.stem: path for path in (REPOSITORY / MODELS).glob("*.gin")}
+    if name.endswith(".gin"):
+        path = find_gin_file(name)
+    elif name in known:
+        path = known[name]
+    else:
+        raise unknown_name("model", name, known)
+    return PlannedModel(path.stem, path, read_model(path), length)
 
 
 def parse_duration(text: str) -> float:
@@ -128,11 +131,11 @@ def within_text(workload: Workload, plan: Plan, budget: Budget, optimizers: Sequ
     for candidate in known_slices(plan.slice_.chip, 2**16):
         try:
             best = search_plans(workload, candidate, plan.batch_size, optimizers)
-        except ValueError:  # a batch that it does not split
+        except PartitioningError:  # a batch that it does not split
             continue
         if best and training_seconds(best[0], workload, budget.tokens) <= budget.within:
             return f"{said}; the smallest that does: {candidate.name} ({candidate.size} devices)"
-    return f"{said}; no slice of {plan.slice_.chip.name} splits this batch so far: use a larger one"
+    return f"{said}; no {plan.slice_.chip.name} that splits {plan.batch_size:,} rows a step does"
 
 
 def limits_text(model: PlannedModel, workload: Workload, slice_: Slice, rows: int, optimizers: Sequence[str]) -> str:
@@ -207,10 +210,10 @@ def plan_gin(model: PlannedModel, plan: Plan) -> str:
     lines = [
         f"# {model.name} on {plan.slice_.name}, predicted: {plan.memory.total / GIB:.1f} GiB a device, "
         f"{plan.time.total:.3g} s a step.",
+        f"# Planned with {layout.optimizer}, which the experiment has to use.",
         "#   m5jax train --gin_file=EXPERIMENT.gin --gin_file=THIS.gin --gin.RUN_DIR=\"'runs/a'\"",
         "",
         f"include '{path}'",
-        *(["include 'gin_configs/optimizers/adafactor.gin'"] if layout.optimizer == "adafactor" else []),
         "",
         f"BATCH_SIZE = {plan.batch_size}",
         f"LENGTH = {model.length}",

@@ -17,7 +17,7 @@ from partitioning.layout import Layout
 from partitioning.mesh import make_mesh
 from partitioning.workload import Head, Tensor, Workload
 
-SHAPES = ("inputs", "segment_ids", "positions")
+INPUT_ARRAYS = ("inputs", "segment_ids", "positions")
 
 
 def describe_workload(config: ModelConfig, length: int, predicted: int) -> Workload:
@@ -75,5 +75,5 @@ class PlannedModel:
         names: tuple[str, ...] = ("targets", "predicted_positions")
         if isinstance(self.config, EncoderDecoderConfig):
             names = ("targets", "target_segment_ids", "target_positions")
-        shapes = dict.fromkeys(SHAPES, inputs) | dict.fromkeys(names, predicted)
+        shapes = dict.fromkeys(INPUT_ARRAYS, inputs) | dict.fromkeys(names, predicted)
         return shapes | {"loss_weights": ((rows, self.predicted), np.float32)}

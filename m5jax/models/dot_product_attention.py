@@ -12,7 +12,7 @@ from jax.extend.backend import get_backend
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from partitioning import current_parts, current_spec
-from partitioning.memory_model import MOST_SCORES
+from partitioning.workload import MOST_SCORES
 
 
 def same_segment(
@@ -72,9 +72,9 @@ def dot_product_attention(
 
 
 def _count_chunks(length: int, keys: int) -> int:
-    """Returns into how many equal parts queries are cut so that each has few scores, as far as the length divides."""
+    """Returns into how many equal parts queries are cut so that each has few scores; 1 where the length has no such."""
     wanted = -(-length * keys // MOST_SCORES)
-    return next(count for count in range(wanted, length + 1) if length % count == 0)
+    return next((count for count in range(wanted, 8 * wanted) if length % count == 0), 1)
 
 
 def _cut(x: Shaped[Array, "..."], parts: int, chunks: int, axis: int) -> Shaped[Array, "chunks ..."]:

@@ -78,6 +78,8 @@ class ModelSettings:
         self.check_choice("norm", tuple(NORMS))
         self.check_choice("activation", tuple(ACTIVATIONS))
         self.check_choice("dtype", DTYPES)
+        if not isinstance(self.remat, (str, tuple)):
+            raise UserError(f"{self.named('remat')} = {self.remat!r}; allowed: a policy or a tuple of policies")
         for policy in remat_cycle(self.remat):
             if policy not in REMAT_POLICIES:
                 raise unknown_name(self.named("remat"), policy, tuple(REMAT_POLICIES))

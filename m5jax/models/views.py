@@ -225,5 +225,6 @@ def describe_stack(
         length=length,
         keys=(whole * length + (layers - whole) * near) / layers,
         crossed=crossed,
+        local=config.global_every > 1,
         biased=biased,
     )

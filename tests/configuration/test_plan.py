@@ -84,7 +84,7 @@ def test_the_plan_that_is_written_is_what_train_reads(capsys, tmp_path):
     assert (run.data.batch_size, run.data.length) == (2048, 512)
     assert run.model.width == 10_240
     assert run.model.remat in ("full", "offload", "dots", "attention_saved", "none")
-    assert isinstance(run.optimizer, Adafactor)
+    assert "Planned with adafactor, which the experiment has to use" in written.read_text(encoding="utf-8")
     mesh = dataclasses.asdict(run.mesh)
     assert np.prod(list(mesh.values())) == 128
     status, _, error = plan(capsys, *arguments)
@@ -120,12 +120,14 @@ def test_rules_name_axes_bytes_and_why_something_is_whole():
     [
         (["--model=encoder_1_5b"], "unknown model 'encoder_1_5b'; did you mean "),
         (["--model=encoder_2m", "--within=2d"], "--within needs --tokens"),
+        (["--model=encoder_2m", "--price=2"], "--price needs --tokens"),
+        (["--model=encoder_2m", "--output=nowhere/plan.gin"], "there is no nowhere; choose another --output"),
         (["--model=encoder_2m", "--tokens=1e9", "--within=soon"], "duration 'soon'; allowed: a number of hours, days"),
         (["--model=decoder_405b"], "does not fit on h100:1x8 in any layout; needed: h100:"),
         (["--model=encoder_2m", "--hardware=h100:9"], "h100 comes as DEVICES of one node"),
         (
             ["--model=encoder_2m", "--global-batch=3", "--hardware=v5e:4x4"],
-            "no mesh of v5e:4x4 splits a batch of 3",
+            "splits the model and a batch of 3",
         ),
     ],
 )

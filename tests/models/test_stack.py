@@ -38,7 +38,7 @@ def test_a_stack_holds_layers_drawn_independently(stacked):
     assert not np.allclose(up[0], up[1])
 
 
-@pytest.mark.parametrize("remat", sorted(REMAT_POLICIES))
+@pytest.mark.parametrize("remat", [*sorted(REMAT_POLICIES), ("none", "full", "dots")])
 def test_scan_equals_a_python_loop(stacked, x, remat):
     extras = jnp.arange(1.0, LAYERS + 1)
     graphdef, state = nnx.split(stacked)
@@ -70,7 +70,7 @@ def test_a_program_is_as_large_with_96_layers_as_with_24(make):
     assert size(96) == pytest.approx(size(24), rel=0.02)
 
 
-@pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
+@pytest.mark.parametrize("remat", [*sorted(set(REMAT_POLICIES) - {"none"}), ("none", "full", "dots")])
 def test_what_is_recomputed_does_not_change_gradients(stacked, x, remat):
     graphdef, state = nnx.split(stacked)
 

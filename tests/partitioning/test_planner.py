@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partitioning import PartitioningError
-from partitioning.layout import OPTIMIZERS, Layout
+from partitioning.layout import Layout
 from partitioning.mesh import MeshConfig
 from partitioning.planner import (
     FILLED,
@@ -96,7 +96,7 @@ def test_a_model_that_fits_nowhere_says_what_it_needs():
 
 
 def test_a_batch_that_no_mesh_splits_is_refused():
-    with pytest.raises(PartitioningError, match="no mesh of h100:1x8 splits a batch of 3 rows"):
+    with pytest.raises(PartitioningError, match="no mesh of h100:1x8 splits the model and a batch of 3 rows"):
         best_plans(encoder_workload(heads=15, width=1920), parse_slice("h100:8"), 3)
 
 
@@ -114,16 +114,28 @@ def test_the_largest_batch_and_the_longest_rows():
     rows = largest_batch(workload, slice_)
     assert any(plan.layout.accumulation == 1 for plan in search_plans(workload, slice_, rows))
     assert all(plan.layout.accumulation > 1 for plan in search_plans(workload, slice_, 2 * rows))
-    length = longest_rows(lambda length: encoder_workload(length=length), slice_, 8)
-    assert search_plans(encoder_workload(length=length), slice_, 8)
-    assert not search_plans(encoder_workload(length=2 * length), slice_, 8)
+    small, one = {"layers": 12, "width": 1024, "heads": 8, "hidden": 2816}, parse_slice("l4:1")
+    length = longest_rows(lambda length: encoder_workload(length=length, **small), one, 1)
+    assert search_plans(encoder_workload(length=length, **small), one, 1)
+    assert not search_plans(encoder_workload(length=2 * length, **small), one, 1)
 
 
-def test_the_names_that_are_searched_are_those_of_the_models_and_optimizers():
+def test_the_names_that_are_searched_are_those_of_the_models():
     from m5jax.models.stack import REMAT_POLICIES
 
     assert set(POLICIES) == set(REMAT_POLICIES)
-    assert set(OPTIMIZERS) == {"adamw", "adafactor"}
+
+
+def test_long_rows_of_few_are_split_over_devices():
+    plans = search_plans(encoder_workload(length=32_768), parse_slice("h100:4x8"), 4)
+    assert plans[0].layout.mesh.sequence > 1
+
+
+def test_layers_that_see_near_tokens_are_not_split_over_devices():
+    workload = encoder_workload(length=32_768)
+    stacks = tuple(dataclasses.replace(stack, local=True) for stack in workload.stacks)
+    local = dataclasses.replace(workload, stacks=stacks)
+    assert all(plan.layout.mesh.sequence == 1 for plan in search_plans(local, parse_slice("h100:4x8"), 32))
 
 
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "gin_configs" / "meshes").glob("[gt]pu_*.gin"))

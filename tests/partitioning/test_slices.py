@@ -30,13 +30,14 @@ def test_hardware_that_can_be_had(text: str, size: int, shape: tuple[int, ...]) 
     [
         ("h100", "not of the form CHIP:SHAPE"),
         ("v5p-512", "not of the form CHIP:SHAPE"),
+        ("v5p:24x24x24", "v5p comes in slices such as "),
         ("h1000:8", r"unknown chip 'h1000'; known: a100, a100-40gb, h100"),
         ("h100:16", "h100 comes as DEVICES of one node, up to 8, or NODESx8"),
         ("h100:2x4", "h100 comes as DEVICES of one node, up to 8, or NODESx8"),
         ("h100:2x8*2", "only TPUs have slices; write more nodes"),
         ("v5p:8x8", "v5p comes in slices such as 2x2x1, "),
         ("v5p:3x4x4", "v5p comes in slices such as "),
-        ("v5e:32x32", "v5e comes in slices such as 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16"),
+        ("v5e:12x12", "v5e comes in slices such as 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16"),
         ("v5e:4x4*0", "at least one slice is needed"),
     ],
 )

@@ -61,6 +61,25 @@ def test_axes_over_sides_of_a_torus_have_their_links():
     assert axis_bandwidth("data", MeshConfig(2, 128, 1).sizes, slices) < 90e9
 
 
+def test_tokens_split_over_devices_share_the_products():
+    long = encoder_workload(length=8192)
+    times = [
+        step_time(long, Layout(MeshConfig(1, 4, tensor, sequence)), NODES, 64).products
+        for tensor, sequence in ((8, 1), (1, 8))
+    ]
+    assert times[0] == pytest.approx(times[1])
+
+
+def test_parts_of_a_batch_add_gradients_up_each():
+    once, four = (seconds(MeshConfig(32, 1, 1), accumulation=parts).exposed["data"] for parts in (1, 4))
+    assert four >= once
+
+
+def test_what_waits_on_the_host_takes_time_to_go_there():
+    assert "host" in seconds(MeshConfig(1, 32, 1), remat=("offload",)).exposed
+    assert "host" not in seconds(MeshConfig(1, 32, 1), remat=("full",)).exposed
+
+
 def test_heads_split_over_nodes_are_slower_than_within():
     wide, narrow = (seconds(mesh).exposed["tensor"] for mesh in (MeshConfig(1, 2, 16), MeshConfig(1, 4, 8)))
     assert wide > 2 * narrow

@@ -70,7 +70,7 @@ def test_a_program_too_large_for_the_device_is_the_compilers_word() -> None:
 
 
 def test_chips_without_a_compiler_are_named() -> None:
-    with pytest.raises(PartitioningError, match="programs for l4 cannot be compiled here; those for h200, h100, a100"):
+    with pytest.raises(PartitioningError, match="^programs for l4 cannot be compiled here; those for h200, h100, a100"):
         topology_devices(parse_slice("l4:1"))
 
 

@@ -49,7 +49,7 @@ def host_batch(kind: str, index: int) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, accumulation: int = 1) -> np.ndarray:
+def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float) -> np.ndarray:
     """Returns the losses of training on a mesh of the first devices."""
     size = int(np.prod(list(mesh_config.sizes.values())))
     mesh = make_mesh(mesh_config, jax.devices()[:size])
@@ -58,7 +58,7 @@ def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, accumulation
     transformation = AdamW(InverseSquareRoot(peak=3e-3, warmup_steps=5)).make(model.logical_axes, 1.0)
     abstract = abstract_state(model, transformation, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    step = jit_train_step(make_train_step(model, OBJECTIVES[kind], transformation, accumulation), shardings, mesh)
+    step = jit_train_step(make_train_step(model, OBJECTIVES[kind], transformation), shardings, mesh)
     # Drawn on one device, so that all meshes begin with the same.
     state: Any = jax.device_put(init_state(model, transformation, jax.random.key(0)), shardings)
     found = []
