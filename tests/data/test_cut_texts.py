@@ -1,6 +1,7 @@
 """What does not fit is cut, with its end token, and counted under its task's name."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -33,11 +34,11 @@ def test_what_fits_is_ended_and_what_does_not_is_cut_and_counted(caplog: pytest.
         ]
     assert cut_counts()["a_task", "inputs"] == 2
     assert cut_counts()["a_task", "targets"] == 2
-    said = [record.getMessage() for record in caplog.records]
-    assert sorted(message.split(";")[0] for message in said) == [
-        "task a_task: inputs of 6 tokens are cut to 5",
-        "task a_task: targets of 4 tokens are cut to 3",
-    ]
+    said = sorted(record.getMessage().split(";")[0] for record in caplog.records)
+    # Examples are taken in parallel: either of the two may be the first.
+    assert len(said) == 2
+    assert re.fullmatch(r"task a_task: inputs of (6|10) tokens are cut to 5", said[0])
+    assert re.fullmatch(r"task a_task: targets of (4|10) tokens are cut to 3", said[1])
     ended([([7], [8])], "another_task")
     assert not any(task == "another_task" for task, _ in cut_counts())
     caplog.clear()
