@@ -42,7 +42,9 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class _Observed:
-    """How many copies of what a compiler's programs hold at their peaks, fitted to `benchmarks/results/scale.json`.
+    """How many copies of what a compiler's programs hold at their peaks, fitted to about 50 programs of each.
+
+    `benchmarks/results/scale.json` has some of these.
 
     Attributes:
       logits: of a chunk, float32.

@@ -1,0 +1,35 @@
+"""Predicted bytes beside those of the compilers, as `benchmarks/scale.py` found them."""
+
+import json
+
+import pytest
+
+from benchmarks.scale import PAGE, RESULT
+from m5jax.configuration.plan import find_model
+from partitioning.layout import Layout
+from partitioning.memory_model import step_memory
+from partitioning.mesh import MeshConfig
+from partitioning.slices import parse_slice
+
+# Not predicted as well yet: what small encoder-decoders keep where nothing is recomputed.
+OFF = [f"encoder_decoder_{size}" for size in ("2m", "20m", "60m", "110m", "500m")]
+ROWS = [
+    pytest.param(row, marks=[pytest.mark.xfail(reason="off by more")] if row["model"] in OFF else [])
+    for row in json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['topology']}")
+def test_memory_is_predicted_within_a_tenth_of_the_compilers(row):
+    chip = parse_slice(row["topology"]).chip
+    layout = Layout(MeshConfig(**row["mesh"]), row["accumulation"], tuple(row["remat"]), row["optimizer"], row["chunk"])
+    predicted = step_memory(find_model(row["model"], row["tokens"]).workload(), layout, chip, row["rows"])
+    assert predicted.total == pytest.approx(row["compiled_bytes"], rel=0.1)
+    assert row["compiled_bytes"] < chip.memory
+
+
+def test_the_page_has_the_tables():
+    text = PAGE.read_text(encoding="utf-8")
+    for name in ("sizes", "published"):
+        table = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+        assert len(table.splitlines()) > 5
