@@ -68,145 +68,54 @@ class Chip:
         return "tpu" if self.torus else "cuda"
 
 
-def _gpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, bandwidth: float, **net: float) -> Chip:
-    peak = {"float32": bfloat16 / 2, "bfloat16": bfloat16}
-    if not name.startswith("a100"):  # before it had units for them
-        peak["float8"] = 2 * bfloat16
+def _chip(
+    name: str,
+    kind: str,
+    bfloat16: float,
+    matrix_rate: float,
+    gibibytes: float,
+    memory_bandwidth: float,
+    joined: tuple[int, float, float],
+    host: tuple[float, float],
+    torus: int = 0,
+) -> Chip:
+    """Returns a chip; `joined` are devices of a node, rates within and between nodes, `host` rate and GiB."""
+    float32 = {"float32": bfloat16 / (6 if torus else 2)}
+    # TPUs of the table and A100s have no units for 8-bit floats of twice the rate.
+    float8 = {} if torus or name.startswith("a100") else {"float8": 2 * bfloat16}
     return Chip(
-        name,
-        kind,
-        peak,
-        rate,
-        gibibytes * GIB,
-        bandwidth,
-        int(net.get("node", 8)),
-        net["intra_node"],
-        net["inter_node"],
-        net["host"],
-        net["host_memory"] * GIB,
-        0,
-        _NVIDIA.format(kind),
-    )
-
-
-def _tpu(name: str, kind: str, bfloat16: float, rate: float, gibibytes: float, bandwidth: float, **net: float) -> Chip:
-    peak = {"float32": bfloat16 / 6, "bfloat16": bfloat16}
-    source = "; ".join((_TPU_DOCS.format(name), _SCALING_BOOK, _GRANTED, _TPU_RATE))
-    torus = int(net.get("torus", 2))
-    return Chip(
-        name,
-        kind,
-        peak,
-        rate,
-        gibibytes * GIB,
-        bandwidth,
-        4,
-        net["link"],
-        net["inter_node"],
-        net["host"],
-        net["host_memory"] * GIB,
-        torus,
-        source,
+        name=name,
+        kind=kind,
+        peak=float32 | {"bfloat16": bfloat16} | float8,
+        matrix_rate=matrix_rate,
+        memory=gibibytes * GIB,
+        memory_bandwidth=memory_bandwidth,
+        node=joined[0],
+        intra_node=joined[1],
+        inter_node=joined[2],
+        host_bandwidth=host[0],
+        host_memory=host[1] * GIB,
+        torus=torus,
+        source="; ".join((_TPU_DOCS.format(name), _SCALING_BOOK, _GRANTED, _TPU_RATE))
+        if torus
+        else _NVIDIA.format(kind),
     )
 
 
 # First match of the kind as whole words within `jax.Device.device_kind`, so that longer ones stand first.
 CHIPS: tuple[Chip, ...] = (
-    _gpu(
-        "h200-nvl",
-        "H200 NVL",
-        835.5e12,
-        0.80,
-        139.8,
-        4.8e12,
-        intra_node=450e9,
-        inter_node=50e9,
-        node=4,
-        host=55e9,
-        host_memory=128,
-    ),
-    _gpu("h200", "H200", 989.4e12, 0.80, 139.8, 4.8e12, intra_node=450e9, inter_node=50e9, host=55e9, host_memory=256),
-    _gpu(
-        "h100-pcie",
-        "H100 PCIe",
-        756e12,
-        0.80,
-        79.1,
-        2.0e12,
-        intra_node=64e9,
-        inter_node=25e9,
-        host=55e9,
-        host_memory=128,
-    ),
-    _gpu(
-        "h100-nvl",
-        "H100 NVL",
-        835.5e12,
-        0.80,
-        93.1,
-        3.9e12,
-        intra_node=300e9,
-        inter_node=50e9,
-        node=2,
-        host=55e9,
-        host_memory=128,
-    ),
-    _gpu("h100", "H100", 989.4e12, 0.80, 79.1, 3.35e12, intra_node=450e9, inter_node=50e9, host=55e9, host_memory=256),
-    _gpu(
-        "a100-40gb",
-        "A100-SXM4-40GB",
-        312e12,
-        0.87,
-        39.5,
-        1.555e12,
-        intra_node=300e9,
-        inter_node=6.25e9,
-        host=25e9,
-        host_memory=128,
-    ),
-    _gpu("a100", "A100", 312e12, 0.87, 79.1, 2.039e12, intra_node=300e9, inter_node=25e9, host=25e9, host_memory=256),
-    _gpu("l4", "L4", 121e12, 0.80, 22.0, 0.3e12, intra_node=32e9, inter_node=12.5e9, host=25e9, host_memory=48),
-    _tpu(
-        "v6e",
-        "TPU v6 lite",
-        918e12,
-        0.93,
-        31.25,
-        1.64e12,
-        link=90e9,
-        inter_node=100 * _GBIT,
-        host=15e9,
-        host_memory=192,
-    ),
-    _tpu(
-        "v5e", "TPU v5 lite", 197e12, 0.93, 15.75, 0.819e12, link=45e9, inter_node=25 * _GBIT, host=15e9, host_memory=64
-    ),
-    _tpu(
-        "v5p",
-        "TPU v5",
-        459e12,
-        0.93,
-        95.74,
-        2.765e12,
-        link=90e9,
-        inter_node=50 * _GBIT,
-        torus=3,
-        host=15e9,
-        host_memory=104,
-    ),
-    _tpu(
-        "v4",
-        "TPU v4",
-        275e12,
-        0.93,
-        30.75,
-        1.228e12,
-        link=45e9,
-        inter_node=50 * _GBIT,
-        torus=3,
-        host=15e9,
-        host_memory=96,
-    ),
+    _chip("h200-nvl", "H200 NVL", 835.5e12, 0.80, 139.8, 4.8e12, (4, 450e9, 50e9), (55e9, 128)),
+    _chip("h200", "H200", 989.4e12, 0.80, 139.8, 4.8e12, (8, 450e9, 50e9), (55e9, 256)),
+    _chip("h100-pcie", "H100 PCIe", 756e12, 0.80, 79.1, 2.0e12, (8, 64e9, 25e9), (55e9, 128)),
+    _chip("h100-nvl", "H100 NVL", 835.5e12, 0.80, 93.1, 3.9e12, (2, 300e9, 50e9), (55e9, 128)),
+    _chip("h100", "H100", 989.4e12, 0.80, 79.1, 3.35e12, (8, 450e9, 50e9), (55e9, 256)),
+    _chip("a100-40gb", "A100-SXM4-40GB", 312e12, 0.87, 39.5, 1.555e12, (8, 300e9, 6.25e9), (25e9, 128)),
+    _chip("a100", "A100", 312e12, 0.87, 79.1, 2.039e12, (8, 300e9, 25e9), (25e9, 256)),
+    _chip("l4", "L4", 121e12, 0.80, 22.0, 0.3e12, (8, 32e9, 12.5e9), (25e9, 48)),
+    _chip("v6e", "TPU v6 lite", 918e12, 0.93, 31.25, 1.64e12, (4, 90e9, 100 * _GBIT), (15e9, 192), torus=2),
+    _chip("v5e", "TPU v5 lite", 197e12, 0.93, 15.75, 0.819e12, (4, 45e9, 25 * _GBIT), (15e9, 64), torus=2),
+    _chip("v5p", "TPU v5", 459e12, 0.93, 95.74, 2.765e12, (4, 90e9, 50 * _GBIT), (15e9, 104), torus=3),
+    _chip("v4", "TPU v4", 275e12, 0.93, 30.75, 1.228e12, (4, 45e9, 50 * _GBIT), (15e9, 96), torus=3),
 )
 
 

@@ -1,5 +1,6 @@
 """What the configs of all models share: the shape of a layer, its options, and numerics."""
 
+import abc
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ _POSITIVE = ("rotary_theta", "local_rotary_theta", "norm_epsilon")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelSettings(abc.ABC):
     """Base of a model's config.
 
     Attributes:
@@ -164,10 +165,10 @@ class ModelSettings:
         """Whether a square product stands before the logits."""
         return False
 
+    @abc.abstractmethod
     def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
         """Returns what the stacks of layers compute on a row of `length` tokens with `predicted` predictions; of an
         encoder-decoder these are the decoder's tokens."""
-        raise NotImplementedError
 
     def flops_per_token(self, length: int, predicted_fraction: float) -> float:
         """Returns FLOPs of forward and backward a token (three times the forward, without recomputation).
