@@ -77,7 +77,7 @@ def _first_match(
         allowed = ", ".join(dict.fromkeys(logical for logical, _ in rules))
         raise PartitioningError(f"no rule for the logical axis {name!r}; known: {allowed}")
     for mesh_axes in matching:
-        axes = (mesh_axes,) if isinstance(mesh_axes, str) else tuple(mesh_axes or ())
+        axes = split_axes(mesh_axes)
         unknown = [axis for axis in axes if axis not in mesh_shape]
         if unknown:
             raise PartitioningError(f"the rule for {name!r} names {unknown}; mesh axes: {', '.join(mesh_shape)}")
@@ -85,6 +85,11 @@ def _first_match(
             # Axes of one device say nothing.
             return tuple(axis for axis in axes if mesh_shape[axis] > 1)
     return ()
+
+
+def split_axes(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Returns the mesh axes over which an entry of a `PartitionSpec` splits its dimension."""
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
 
 
 def explain_replication(
@@ -95,13 +100,13 @@ def explain_replication(
 ) -> list[str]:
     """Returns why each dimension that a rule could split over several devices is not, in a few words each."""
     spec = partition_spec(logical_axes, shape, mesh_shape, rules)
-    used = {name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)}
+    used = {name for entry in spec for name in split_axes(entry)}
     reasons = []
     for logical, size, entry in zip(logical_axes, shape, spec, strict=True):
         wanted = [axes for name, axes in rules if name == logical and axes]
         if entry is not None or not wanted:
             continue
-        names = (wanted[0],) if isinstance(wanted[0], str) else wanted[0]
+        names = split_axes(wanted[0])
         devices = math.prod(mesh_shape[name] for name in names)
         if devices > 1 and set(names) & used:
             reasons.append(f"{logical}: {'+'.join(names)} is taken")
@@ -138,10 +143,9 @@ def current_spec(logical_axes: Sequence[str | None], shape: Sequence[int]) -> Pa
 def current_parts(logical_axis: str, size: int) -> int:
     """Returns into how many parts a dimension is cut on the mesh set by `jax.set_mesh`."""
     spec = current_spec((logical_axis,), (size,))
-    if spec is None or spec[0] is None:
+    if spec is None:
         return 1
-    names = (spec[0],) if isinstance(spec[0], str) else spec[0]
-    return math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in names)
+    return math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in split_axes(spec[0]))
 
 
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:

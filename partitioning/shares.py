@@ -5,7 +5,7 @@ import functools
 import math
 
 from partitioning.layout import Layout
-from partitioning.rules import partition_spec
+from partitioning.rules import partition_spec, split_axes
 from partitioning.workload import Head, Stack, Tensor
 
 FLOAT32, BFLOAT16 = 4, 2
@@ -18,12 +18,10 @@ class Share:
 
     Attributes:
       rows: of the batch.
-      tensor: parts that heads, hidden units and vocabulary are cut into.
       mesh: devices along each axis, by name.
     """
 
     rows: float
-    tensor: int
     mesh: dict[str, int]
 
     @classmethod
@@ -31,7 +29,12 @@ class Share:
         """Returns the share of a global batch."""
         mesh = layout.mesh.sizes
         rows = batch_size / (mesh["data"] * mesh["fsdp"] * layout.accumulation)
-        return cls(rows, mesh["tensor"], mesh)
+        return cls(rows, mesh)
+
+    @property
+    def tensor(self) -> int:
+        """Parts that heads, hidden units and vocabulary are cut into."""
+        return self.mesh["tensor"]
 
     def split(self, dimension: int) -> float:
         """Returns a dimension that is split over `tensor`: its part, or the whole where it does not divide."""
@@ -74,5 +77,4 @@ def _cuts(
     """Returns the mesh axes over which a parameter is split, and their sizes."""
     sizes = dict(mesh)
     spec = partition_spec(axes, shape, sizes)
-    names = [name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)]
-    return tuple((name, sizes[name]) for name in names)
+    return tuple((name, sizes[name]) for entry in spec for name in split_axes(entry))

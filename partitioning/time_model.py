@@ -64,8 +64,8 @@ def step_time(workload: Workload, layout: Layout, slice_: Slice, batch_size: int
     rows = share.rows * layout.accumulation
     head = workload.head.products * share.vocabulary(workload.head) / workload.head.vocab_size
     stacks = [(stack, share.tensor * share.parts(stack)) for stack in workload.stacks]
-    again = sum(stack.layers * stack.recomputed(policy) / parts for stack, parts in stacks for policy in layout.remat)
-    recomputation = 2 * rows * (again / len(layout.remat) + head) / rate
+    again = sum(stack.recomputed_in_turn(layout.remat) / parts for stack, parts in stacks)
+    recomputation = 2 * rows * (again + head) / rate
     products = 6 * rows * (sum(stack.products / parts for stack, parts in stacks) + head) / rate + recomputation
     memory = _memory_seconds(workload, layout, share, chip)
     waiting = _network_seconds(workload, layout, share, slice_)

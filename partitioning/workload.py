@@ -70,6 +70,10 @@ class Stack:
         """Multiplications of all layers."""
         return self.layers * (self.projections + 2 * self.scores + self.mlp)
 
+    def recomputed_in_turn(self, remat: Sequence[str]) -> float:
+        """Returns the multiplications that the backward pass of all layers makes again under policies in turn."""
+        return self.layers * sum(self.recomputed(policy) for policy in remat) / len(remat)
+
     def recomputed(self, policy: str) -> float:
         """Returns the multiplications that the backward pass of a layer makes again under a policy of `REMAT_POLICIES`.
 
@@ -155,5 +159,4 @@ class Workload:
     def recomputed_flops(self, remat: Sequence[str]) -> float:
         """Returns the FLOPs of a row that the backward pass makes again when layers take policies in turn: theirs, and
         logits, which are made in chunks."""
-        layers = sum(stack.layers * stack.recomputed(policy) for stack in self.stacks for policy in remat)
-        return 2.0 * (layers / len(remat) + self.head.products)
+        return 2.0 * (sum(stack.recomputed_in_turn(remat) for stack in self.stacks) + self.head.products)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from m5jax.cli.flags import positive, positive_number
+from partitioning.layout import OPTIMIZERS
 
 DESCRIPTION = """Plans a training run for hardware that need not be here.
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--hardware", required=True, help="CHIP:SHAPE, as above")
     parser.add_argument("--length", type=positive, default=512, help="tokens a row (default: %(default)s)")
     parser.add_argument("--global-batch", type=positive, default=2048, help="rows a step (default: %(default)s)")
-    parser.add_argument("--optimizer", choices=("adamw", "adafactor"), help="default: the faster, AdamW if alike")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="default: the faster, AdamW if alike")
     parser.add_argument("--tokens", type=positive_number, help="to train on: prints days and accelerator-hours")
     parser.add_argument("--within", help="how long that may take (36h, 2d): prints the smallest slice on which it does")
     parser.add_argument("--price", type=positive_number, help="of an accelerator-hour: prints what the tokens cost")
@@ -68,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
         within_text,
     )
     from m5jax.errors import UserError
-    from partitioning.layout import OPTIMIZERS
     from partitioning.planner import best_plans
     from partitioning.slices import parse_slice
 

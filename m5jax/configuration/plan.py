@@ -16,7 +16,7 @@ from partitioning.hardware import GIB
 from partitioning.layout import Layout
 from partitioning.mesh import MESH_AXES
 from partitioning.planner import Plan, largest_batch, longest_rows, search_plans, smallest_slice
-from partitioning.rules import explain_replication, partition_spec
+from partitioning.rules import explain_replication, partition_spec, split_axes
 from partitioning.shares import FLOAT32
 from partitioning.slices import Slice, known_slices
 from partitioning.topologies import topology_devices
@@ -188,8 +188,8 @@ def rules_table(workload: Workload, layout: Layout) -> str:
     rows = []
     for tensor in workload.tensors:
         spec = partition_spec(tensor.axes, tensor.shape, mesh)
-        names = ["+".join((entry,) if isinstance(entry, str) else entry) if entry else "-" for entry in spec]
-        devices = math.prod(mesh[name] for part in names if part != "-" for name in part.split("+"))
+        names = ["+".join(split_axes(entry)) or "-" for entry in spec]
+        devices = math.prod(mesh[name] for entry in spec for name in split_axes(entry))
         size = FLOAT32 * tensor.size / devices / 2**20
         shape = " x ".join(map(str, tensor.shape))
         why = "; ".join(explain_replication(tensor.axes, tensor.shape, mesh))
