@@ -25,6 +25,7 @@ DATA = [
     "gin-config>=0.5.0",
     "grain>=0.2.18",  # reads materialised rows without TensorFlow
     "pyarrow>=20",
+    "pyyaml>=6",  # job files of Kubernetes
     "scikit-learn>=1.6",  # metric functions of tasks
     "sentencepiece==0.2.2",
     "seqio>=0.0.20",
@@ -48,7 +49,7 @@ TESTING = [
     "pytest-xdist>=3.6",
     "scipy>=1.14",
 ]
-LINTING = ["mypy>=1.15", "ruff>=0.12", "types-tqdm"]
+LINTING = ["mypy>=1.15", "ruff>=0.12", "types-pyyaml", "types-tqdm"]
 EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],

@@ -1,6 +1,6 @@
 """Meshes, logical-axis rules and hardware figures. Imports nothing of m5jax."""
 
-from partitioning.batches import batch_sharding, global_batch
+from partitioning.batches import batch_sharding, batch_share, global_batch
 from partitioning.errors import PartitioningError
 from partitioning.hardware import peak_flops
 from partitioning.mesh import BATCH_AXES, MESH_AXES, MeshConfig, batch_shards, check_batch, make_mesh
@@ -21,6 +21,7 @@ __all__ = [
     "MESH_AXES",
     "MeshConfig",
     "PartitioningError",
+    "batch_share",
     "batch_sharding",
     "batch_shards",
     "check_batch",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from partitioning.errors import PartitioningError
 
@@ -98,12 +98,12 @@ def describe_sizes(sizes: Sequence[int]) -> str:
     return " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
 
 
-def batch_shards(mesh: Mesh) -> int:
+def batch_shards(mesh: Mesh | AbstractMesh) -> int:
     """Returns into how many parts the mesh splits a batch."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
-def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
+def check_batch(mesh: Mesh | AbstractMesh, batch_size: int, accumulation: int = 1) -> None:
     """Raises PartitioningError unless a global batch splits evenly over accumulation steps and the mesh."""
     parts = batch_shards(mesh) * accumulation
     if batch_size < 1 or batch_size % parts:

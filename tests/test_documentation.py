@@ -140,12 +140,13 @@ def test_commands_of_the_training_page_run(workshop):
 
 def test_commands_of_the_scale_page_run(workshop):
     text = (REPOSITORY / "docs" / "scale.md").read_text(encoding="utf-8")
-    plan, budget, limits, verify = commands(text)
+    plan, budget, limits, verify, launch = commands(text)
     assert "encoder_decoder_100b, 99.9B parameters, on v5p:8x8x8, 512 devices" in run(plan, workshop)
     assert "written: plan.gin" in run(budget, workshop)
     assert "layers/attention/key" in run(limits, workshop)
     if importlib.util.find_spec("libtpu"):
         assert "GiB compiled" in run(verify, workshop)
+    assert "start them: sbatch run.sbatch" in run(launch, workshop)
 
 
 def test_commands_of_the_data_page_run(workshop):

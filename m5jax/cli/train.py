@@ -1,7 +1,13 @@
 """`m5jax train`: launches or resumes the run that gin files describe."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from m5jax.cli.flags import add_process_flags, join_others
+from m5jax.errors import UserError
+
+if TYPE_CHECKING:
+    from m5jax.configuration.run import Run
 
 DESCRIPTION = """Trains the run that gin files describe, or resumes it where its run directory holds checkpoints.
 
@@ -10,8 +16,12 @@ DESCRIPTION = """Trains the run that gin files describe, or resumes it where its
 Every parameter of every gin file can be set on the command line: --gin.NAME=VALUE, where NAME is a macro
 (TRAIN_STEPS) or a parameter (EncoderConfig.layers) and VALUE is written as in gin (strings in quotes).
 
+Several processes train one run, a process a host (m5jax launch writes the files that start them), where each is told of
+the others: --coordinator=HOST:PORT --processes=N --process=I, or --distributed where SLURM, Kubernetes or a TPU tells.
+Their versions, devices, configuration and data must be equal; RUN_DIR must be on storage that all share.
+
 The run directory holds afterwards: checkpoints/, config.gin (every value used), vocabulary/, metrics.jsonl,
-tensorboard/, summary.json and report.html.
+tensorboard/, logs/ (a file a process), summary.json and report.html.
 
 Exit status: 0 done; 2 something to mend; 75 stopped by SIGTERM or Ctrl-C with a checkpoint saved (run it again).
 """
@@ -33,13 +43,19 @@ def add_parser(subparsers: Any) -> None:
         help="gin file; may be given several times",
     )
     parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
+    add_process_flags(parser)
     parser.set_defaults(run=run)
 
 
 def split_gin_overrides(arguments: list[str]) -> list[str]:
-    """Returns the arguments with each `--gin.NAME=VALUE` rewritten to `--gin NAME=VALUE`, which argparse can read."""
+    """Returns the arguments with each `--gin.NAME=VALUE` rewritten to `--gin NAME=VALUE`, which argparse can read.
+
+    Those after `--` are another command's.
+    """
     rewritten: list[str] = []
-    for argument in arguments:
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return rewritten + arguments[place:]
         if argument.startswith("--gin."):
             rewritten += ["--gin", argument.removeprefix("--gin.")]
         else:
@@ -47,17 +63,39 @@ def split_gin_overrides(arguments: list[str]) -> list[str]:
     return rewritten
 
 
+def parse_run(command: list[str]) -> "Run":
+    """Returns the run of a command line that begins with `train`; raises UserError where it is none."""
+    from m5jax.configuration.load import load_run
+
+    parser = _Parser(allow_abbrev=False)
+    add_parser(parser.add_subparsers(required=True, metavar="train"))
+    parsed = parser.parse_args(split_gin_overrides(command))
+    return load_run(parsed.gin_file, parsed.gin)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what it would end the process with."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"after -- stands no command that trains: {message}")
+
+
 def run(arguments: argparse.Namespace) -> int:
+    import jax
+
     from m5jax.configuration.load import load_run
     from m5jax.data.load_tensorflow import load_tensorflow
     from m5jax.training.interruption import EXIT_INTERRUPTED, TrainingInterrupted
 
     configured = load_run(arguments.gin_file, arguments.gin)
+    join_others(arguments)
     load_tensorflow()  # seconds: only once the configuration is sound
     from m5jax.configuration.launch import train_run
 
     try:
-        print(train_run(configured))
+        table = train_run(configured)
+        if jax.process_index() == 0:
+            print(table)
     except TrainingInterrupted as interruption:
         print(f"m5jax: {interruption}")
         return EXIT_INTERRUPTED

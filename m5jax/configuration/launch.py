@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import logging
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -24,10 +26,12 @@ from m5jax.configuration.live_data import (
     vocabulary_path,
 )
 from m5jax.configuration.load import import_task_modules, load_run_directory, restore_run
+from m5jax.configuration.log_file import logged
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
     check_run_directory,
+    check_seen,
     keep_attributes,
     keep_labels,
     keep_vocabulary,
@@ -39,6 +43,7 @@ from m5jax.data.embedding_format import embedding_format
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, evaluation_tasks
+from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.evaluator import make_evaluate
 from m5jax.evaluation.held_out import HeldOut, held_out_batches, language_results
@@ -57,8 +62,9 @@ from m5jax.models.mesh_checks import check_mesh
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.loop import Training, TrainingResult, train
+from m5jax.training.processes import check_alike, failing_together
 from m5jax.training.run_log import FILE_NAME as METRICS
-from partitioning import check_batch, make_mesh
+from partitioning import batch_share, check_batch, make_mesh
 
 logger = logging.getLogger(__name__)
 
@@ -66,50 +72,86 @@ LIBRARIES = ("m5jax", "jax", "flax", "optax", "orbax-checkpoint", "seqio", "tens
 
 
 def train_run(run: Run) -> str:
-    """Trains or resumes the run, writes its summary and report, and returns the table that ends it."""
+    """Trains or resumes the run, writes its summary and report, and returns the table that ends it.
+
+    Of several processes each reads its share of the data, and the first one writes the run directory.
+    """
     config = gin.operative_config_str(max_line_length=100)
+    devices = f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
+    check_alike({"devices": devices, "configuration": hashlib.sha256(config.encode()).hexdigest()[:16]})
+    with failing_together():
+        changes = check_run_directory(run.directory, config)
+        training, held_out = _training(run)
+    check_alike({"data": training.batches.fingerprint})
+    # The directory takes the config only once there is data to train on.
+    with ExitStack() as stack:
+        with failing_together():
+            if jax.process_index() == 0:
+                stack.enter_context(_begun(run, config))
+        with failing_together():
+            check_seen(run.directory, config)
+            stack.enter_context(logged(run.directory, jax.process_index()))
+        if jax.process_count() > 1:
+            share = batch_share(training.mesh)
+            part = f"part {share.index + 1} of {share.count} of each batch"
+            logger.info("process %d of %d has %s, %s", jax.process_index(), jax.process_count(), devices, part)
+        for change in changes:
+            logger.info("changed since this run began: %s", change)
+        summary = _begin_summary(run, training)
+        _write_summary(run.directory, summary)
+        try:
+            summary = _end_summary(held_out, summary, train(training))
+            _write_summary(run.directory, summary)
+        finally:
+            log_cut_texts()
+            if jax.process_index() == 0:
+                write_report(run.directory)
+    return run_summary(summary)
+
+
+def _training(run: Run) -> tuple[Training, HeldOut]:
+    """Returns what a run is made of, and its held-out data; nothing is written."""
     mesh = make_mesh(run.mesh)
     check_batch(mesh, run.data.batch_size, run.trainer.accumulation)
     check_mesh(run.model, mesh, run.data.length)
-    changes = check_run_directory(run.directory, config)
     import_task_modules(run.task_modules)
     check_tasks(run)
     tasks = evaluation_tasks(run.data.mixture)
-    vocabulary = set_run_vocabulary(run)
+    set_run_vocabulary(run)
     model = FunctionalModel.from_config(run.model)
     objective = _objective(run, tasks)
-    # The directory takes the config only once there is data to train on.
-    batches = _training_batches(run)
+    batches = _training_batches(run, mesh)
     held_out = run_held_out(run)
     predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
-    for change in changes:
-        logger.info("changed since this run began: %s", change)
+    training = Training(
+        run_dir=run.directory,
+        model=model,
+        objective=objective,
+        optimizer=run.optimizer,
+        mesh=mesh,
+        config=run.trainer,
+        batches=batches,
+        batch_size=run.data.batch_size,
+        evaluate=_evaluate(run, model, mesh, tasks, held_out),
+        flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
+    )
+    return training, held_out
+
+
+@contextmanager
+def _begun(run: Run, config: str) -> Iterator[None]:
+    """Within its context the run directory is this run's, and holds what the run was begun with."""
     write_config(run.directory, config)
     with locked(run.directory):
         keep_vocabulary(run.directory, vocabulary_path(run))
-        keep_labels(run.directory, vocabulary.labels)
+        keep_labels(run.directory, current_vocabulary().labels)
         keep_attributes(run.directory, embedding_format(run.data.mixture))
-        summary = _begin_summary(run, model, mesh)
-        write_summary(run.directory, summary)
-        training = Training(
-            run_dir=run.directory,
-            model=model,
-            objective=objective,
-            optimizer=run.optimizer,
-            mesh=mesh,
-            config=run.trainer,
-            batches=batches,
-            batch_size=run.data.batch_size,
-            evaluate=_evaluate(run, model, mesh, tasks, held_out),
-            flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
-        )
-        try:
-            summary = _end_summary(held_out, summary, train(training))
-            write_summary(run.directory, summary)
-        finally:
-            log_cut_texts()
-            write_report(run.directory)
-    return run_summary(summary)
+        yield
+
+
+def _write_summary(directory: Path, summary: RunSummary) -> None:
+    if jax.process_index() == 0:
+        write_summary(directory, summary)
 
 
 def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = None) -> str:
@@ -134,13 +176,13 @@ def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = N
     return f"{run_dir}, step {evaluated}\n\n{result_tables(results)}"
 
 
-def _training_batches(run: Run) -> BatchIterator | MaterializedBatches:
-    data, processes = run.data, jax.process_count()
+def _training_batches(run: Run, mesh: Mesh) -> BatchIterator | MaterializedBatches:
+    data, share = run.data, batch_share(mesh)
     if data.materialized:
         rows = read_rows(Path(data.materialized))
         rows.check(run_definition(run))
-        return MaterializedBatches(rows, data.batch_size, jax.process_index(), processes)
-    return live_batches(run, data.batch_size // processes, jax.process_index(), processes)
+        return MaterializedBatches(rows, data.batch_size, share.index, share.count)
+    return live_batches(run, data.batch_size // share.count, share.index, share.count)
 
 
 def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel | SequenceToSequence:
@@ -169,12 +211,12 @@ def _evaluate(
     return lambda parameters: losses(parameters) | metrics(parameters)
 
 
-def _begin_summary(run: Run, model: FunctionalModel, mesh: Mesh) -> RunSummary:
+def _begin_summary(run: Run, training: Training) -> RunSummary:
     """Returns the summary of a run that starts; of one that resumes, with what is known of it so far."""
-    known = read_summary(run.directory)
+    known, mesh = read_summary(run.directory), training.mesh
     return dataclasses.replace(
         known,
-        parameters=model.parameter_count,
+        parameters=training.model.parameter_count,
         command=shlex.join(["m5jax", *sys.argv[1:]]),
         device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
         started=known.started or _now(),

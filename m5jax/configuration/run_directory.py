@@ -49,6 +49,13 @@ def write_config(directory: Path, config: str) -> None:
         raise UserError(f"cannot write the run directory {directory}: {error.strerror or error}") from error
 
 
+def check_seen(directory: Path, config: str) -> None:
+    """Raises UserError unless this process finds the config that the first one wrote."""
+    path = directory / CONFIG
+    if not path.is_file() or path.read_text(encoding="utf-8") != config:
+        raise UserError(f"{path} is not what the first process wrote; RUN_DIR must be on storage that all hosts share")
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Within its context no other process trains in the directory; raises UserError where one does."""

@@ -205,8 +205,8 @@ class MaterializedBatches(Iterator[Batch]):
     Args:
         rows: from `read_rows`.
         batch_size: rows in a batch of all processes together.
-        process_index: which of them this is.
-        process_count: their number, which divides `batch_size`.
+        share_index: which part of each batch this process reads.
+        share_count: how many equal parts there are, which divides `batch_size`.
 
     Attributes:
         shapes: of each feature of a host batch.
@@ -214,15 +214,19 @@ class MaterializedBatches(Iterator[Batch]):
 
     of_all_processes = True
 
-    def __init__(self, rows: Rows, batch_size: int, process_index: int = 0, process_count: int = 1) -> None:
-        if batch_size < 1 or batch_size % process_count or not 0 <= process_index < process_count:
-            raise UserError(f"a batch of {batch_size} rows does not split over {process_count} processes")
-        self._rows, self._batch_size, self._share = rows, batch_size, batch_size // process_count
-        self._offset = process_index * self._share
+    def __init__(self, rows: Rows, batch_size: int, share_index: int = 0, share_count: int = 1) -> None:
+        if batch_size < 1 or batch_size % share_count or not 0 <= share_index < share_count:
+            raise UserError(f"a batch of {batch_size} rows does not split into {share_count} equal parts")
+        self._rows, self._batch_size, self._share = rows, batch_size, batch_size // share_count
+        self._offset = share_index * self._share
         self.shapes = {feature.name: (self._share, feature.length) for feature in rows.features}
         self.next_row = 0
         self._source = grain.sources.ArrayRecordDataSource([str(rows.directory / name) for name in rows.shards])
         self._batches: Iterator[Batch] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self._rows.fingerprint
 
     def __next__(self) -> Batch:
         if self._batches is None:

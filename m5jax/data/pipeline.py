@@ -5,6 +5,7 @@ follows from the arguments here, the corpus and the current vocabulary, on any n
 """
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -52,6 +53,13 @@ class BatchIterator(Iterator[Batch]):
         self.shapes = {name: tuple(spec.shape) for name, spec in dataset.element_spec.items()}
         self._iterator = DatasetIterator(dataset)
         self._settings = settings
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the examples from those of other settings or records; hosts that share them have the same."""
+        shared = {name: value for name, value in self._settings.items() if name != "shard"}
+        described = json.dumps(shared, sort_keys=True, default=str)
+        return hashlib.blake2b(described.encode("utf-8"), digest_size=8).hexdigest()
 
     def __next__(self) -> Batch:
         batch = _next_batch(self._iterator)

@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from m5jax.data.held_out_rows import Batch, HeldOutRows
 from m5jax.evaluation.tables import LanguageResult
-from partitioning import batch_shards
+from partitioning import batch_shards, batch_share
 
 
 class HeldOut(Protocol):
@@ -67,8 +66,9 @@ def held_out_batches(held_out: HeldOut, mesh: Mesh, batch_size: int) -> dict[str
         batch_size: rows in a batch over all processes, rounded up to a multiple of what the mesh divides them by.
     """
     rows = -(-batch_size // batch_shards(mesh)) * batch_shards(mesh)
-    share = rows // jax.process_count()
-    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    share = batch_share(mesh)
+    own = rows // share.count
+    mine = slice(share.index * own, (share.index + 1) * own)
     return {
         label: [{name: array[mine] for name, array in batch.items()} for batch in held_out.batches(label, rows)]
         for label in held_out.labels

@@ -1,12 +1,12 @@
 """What a mesh must divide of a model."""
 
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from m5jax.models.settings import ModelSettings
 from partitioning import PartitioningError
 
 
-def check_mesh(config: ModelSettings, mesh: Mesh, length: int) -> None:
+def check_mesh(config: ModelSettings, mesh: Mesh | AbstractMesh, length: int) -> None:
     """Raises PartitioningError unless the mesh splits a model and rows of `length` tokens as its axes say.
 
     Heads of keys and values may be fewer than `tensor`: each device then has all of them. Targets of an encoder-decoder

@@ -24,7 +24,7 @@ from m5jax.training.progress import ProgressBar
 from m5jax.training.run_log import RunLog
 from m5jax.training.state import TrainState, abstract_state, init_state
 from m5jax.training.step import jit_train_step, make_train_step
-from partitioning import check_batch, global_batch, peak_flops
+from partitioning import batch_share, check_batch, global_batch, peak_flops
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,11 @@ class Batches(Protocol):
     """This process's share of the input: batches of equal shapes, with a position that can be saved."""
 
     of_all_processes: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this input from others; the same in all processes that share it."""
+        ...
 
     def __iter__(self) -> Iterator[HostBatch]: ...
 
@@ -166,6 +171,7 @@ class _Loop:
         self.guard = guard
         self.learning_rate = training.optimizer.schedule.make()
         self.speeds: list[float] = []
+        self.shares = batch_share(training.mesh).count
         self.window = MetricWindow(training.config.log_every, self._report)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         step = make_train_step(training.model, training.objective, transformation, training.config.accumulation)
@@ -182,7 +188,7 @@ class _Loop:
                 with self.window.paused():
                     self.train_step.lower(state, arrays).compile()
             state, metrics = self.train_step(state, arrays)
-            self.window.add(step, metrics, count_tokens(batch) * jax.process_count())
+            self.window.add(step, metrics, count_tokens(batch) * self.shares)
             last, stop = step == config.steps, self.guard.stop_after(step)
             if last or stop:
                 self.window.flush()

@@ -129,7 +129,7 @@ def test_damaged_directories_are_refused(tmp_path: Path) -> None:
 
 
 def test_impossible_requests_are_refused(rows: Rows, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a batch of 10 rows does not split over 3 processes"):
+    with pytest.raises(UserError, match="a batch of 10 rows does not split into 3 equal parts"):
         MaterializedBatches(rows, 10, 0, 3)
     with pytest.raises(UserError, match="0 rows were asked for"):
         write_rows(made_up(), 0, tmp_path / "none", {})

@@ -61,6 +61,7 @@ class TinyBatches:
     """Endless batches by index. `before` is called with the index of each batch before it is handed out."""
 
     of_all_processes = False
+    fingerprint = "tiny"
 
     def __init__(self, before: Callable[[int], None] | None = None, make: Callable[[int], Any] = host_batch):
         self.index = 0
