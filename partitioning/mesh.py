@@ -1,8 +1,9 @@
-"""Device meshes with the axes `data`, `fsdp`, `sequence` and `tensor`.
+"""Device meshes with the axes `pipeline`, `data`, `fsdp`, `sequence` and `tensor`.
 
-`data` replicates parameters, `fsdp` shards them (and both split the batch), `sequence` splits the tokens of a row (and
-shards parameters too), `tensor` splits heads, hidden units and vocabulary. Axes are always all present, so that one set
-of rules (`partitioning.rules`) serves every mesh.
+`pipeline` splits the layers into stages, `data` replicates parameters, `fsdp` shards them (all three split the batch,
+`pipeline` outside the layers only), `sequence` splits the tokens of a row (and shards parameters too), `tensor` splits
+heads, hidden units and vocabulary. Axes are always all present, so that one set of rules (`partitioning.rules`) serves
+every mesh.
 """
 
 import dataclasses
@@ -16,8 +17,8 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from partitioning.errors import PartitioningError
 
-MESH_AXES = ("data", "fsdp", "sequence", "tensor")  # the last one between the nearest devices
-BATCH_AXES = ("data", "fsdp")
+MESH_AXES = ("pipeline", "data", "fsdp", "sequence", "tensor")  # the last one between the nearest devices
+BATCH_AXES = ("pipeline", "data", "fsdp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class MeshConfig:
     fsdp: int = 1
     tensor: int = 1
     sequence: int = 1
+    pipeline: int = 1
 
     def __post_init__(self) -> None:
         sizes = list(self.sizes.values())
@@ -94,8 +96,9 @@ def _on_torus(sizes: tuple[int, ...], devices: list[jax.Device]) -> np.ndarray:
 
 
 def describe_sizes(sizes: Sequence[int]) -> str:
-    """Returns the axes of a mesh for messages."""
-    return " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
+    """Returns the axes of a mesh of more than one device, for messages and tables."""
+    axes = [f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True) if size != 1]
+    return " x ".join(axes) or "of one device"
 
 
 def batch_shards(mesh: Mesh | AbstractMesh) -> int:

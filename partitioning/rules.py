@@ -5,8 +5,10 @@ dimension of the same tensor, and they divide the dimension. The first rule that
 activations with a `batch` dimension leave `embed` whole (`fsdp` is taken), while parameters shard `embed` over `fsdp`.
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,10 +16,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from partitioning.errors import PartitioningError
 
+STAGES = "pipeline"  # the mesh axis between whose devices micro-batches move
+
+_within_stage = contextvars.ContextVar("within_stage", default=False)
+
 Rule = tuple[str, str | tuple[str, ...] | None]
 
 DEFAULT_RULES: tuple[Rule, ...] = (
-    ("batch", ("data", "fsdp")),
+    ("batch", ("pipeline", "data", "fsdp")),
+    ("replicas", ("pipeline", "data")),
+    ("layers", "pipeline"),
     ("length", "sequence"),
     ("vocab", ("tensor", "sequence")),
     ("vocab", "tensor"),
@@ -29,6 +37,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     # Replicated on purpose: scanned over, too small to be worth a collective, or not split by these meshes.
     ("embed", None),
     ("batch", None),
+    ("replicas", None),
     ("vocab", None),
     ("heads", None),
     ("kv_heads", None),
@@ -137,7 +146,12 @@ def tree_shapes(mesh: Mesh, abstract: Any, logical_axes: Any) -> Any:
 def current_spec(logical_axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec | None:
     """Returns the partition of a tensor on the mesh set by `jax.set_mesh`; None where none is set."""
     mesh = jax.sharding.get_abstract_mesh()
-    return None if mesh is None or mesh.empty else partition_spec(logical_axes, shape, dict(mesh.shape))
+    if mesh is None or mesh.empty:
+        return None
+    sizes = dict(mesh.shape)
+    if _within_stage.get():
+        sizes[STAGES] = 1
+    return partition_spec(logical_axes, shape, sizes)
 
 
 def current_parts(logical_axis: str, size: int) -> int:
@@ -146,6 +160,22 @@ def current_parts(logical_axis: str, size: int) -> int:
     if spec is None:
         return 1
     return math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in split_axes(spec[0]))
+
+
+def current_stages() -> int:
+    """Returns into how many stages layers are cut on the mesh set by `jax.set_mesh`; 1 within one of them."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh is None or mesh.empty or _within_stage.get() else mesh.shape.get(STAGES, 1)
+
+
+@contextlib.contextmanager
+def within_stage() -> Iterator[None]:
+    """Within its context arrays are those of one stage: nothing is split over `STAGES`."""
+    token = _within_stage.set(True)
+    try:
+        yield
+    finally:
+        _within_stage.reset(token)
 
 
 def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:

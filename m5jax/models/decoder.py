@@ -6,9 +6,9 @@ rotary positions, keys and values shared by groups of query heads, SwiGLU, no bi
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -17,10 +17,10 @@ from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import token_logits
 from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
-from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
+from m5jax.models.layers import dropout, embed_tokens, fold_keys, normal_parameter, split_keys
 from m5jax.models.rotary import LongContext
 from m5jax.models.settings import ModelSettings
-from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.stack import run_layers, scan_layers, stack_layers
 from m5jax.models.views import View, Views, describe_stack, make_views
 from partitioning import constrain
 from partitioning.workload import Stack
@@ -72,12 +72,12 @@ class _Layer(nnx.Module):
         self.mlp = make_mlp(config, rngs, shrink=shrink)
 
     def __call__(
-        self, x: Float[Array, "batch length embed"], key: Key[Array, ""] | None, view: View
+        self, x: Float[Array, "batch length embed"], keys: Key[Array, " batch"] | None, view: View
     ) -> Float[Array, "batch length embed"]:
-        attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
+        attention_keys, mlp_keys = split_keys(keys, 2)
         normed = self.attention_norm(x)
-        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
-        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_keys)
+        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_keys)
         return constrain(x, "batch", "length", "embed")
 
     def extend(
@@ -109,7 +109,7 @@ class Decoder(nnx.Module):
         inputs: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
-        dropout_key: Key[Array, ""] | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
         bidirectional: Int[Array, "batch length"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         """Returns token states; each packed segment gets what it would get alone.
@@ -118,20 +118,21 @@ class Decoder(nnx.Module):
           inputs: token ids.
           segment_ids: 1, 2, ... for the packed examples of a row; 0 for padding.
           positions: 0, 1, ... within each segment.
-          dropout_key: None for evaluation.
+          dropout_keys: of each row; None for evaluation.
           bidirectional: 1 for tokens of inputs, 0 for those that are written; None: there are no inputs. Read with
             `bidirectional_prefix` only.
         """
         config = self.config
-        x = constrain(self._embed(inputs), "batch", "length", "embed")
-        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
-        views = self._views(self._mask(segment_ids, positions, bidirectional), positions)
+        x = self._embed(inputs)
+        own_keys, layer_keys = split_keys(dropout_keys if config.dropout_rate else None, 2)
+        x = dropout(x, config.dropout_rate, own_keys)
 
-        def apply(layer: _Layer, carry: Array, extra: Any) -> Array:
-            index, layer_key = extra
-            return layer(carry, layer_key, views.of_layer(index))
+        def apply_to(rows: Any) -> Callable[[_Layer, Array, Array], Array]:
+            segment_ids, positions, bidirectional, keys = rows
+            views = self._views(self._mask(segment_ids, positions, bidirectional), positions)
+            return lambda layer, x, index: layer(x, fold_keys(keys, index), views.of_layer(index))
 
-        x = scan_layers(self.layers, x, apply, (jnp.arange(config.layers), layer_keys), config.remat)
+        x = run_layers(self.layers, x, (segment_ids, positions, bidirectional, layer_keys), apply_to, config)
         return self.final_norm(x)
 
     def start(
@@ -224,4 +225,4 @@ class Decoder(nnx.Module):
         return attention_mask(segment_ids, positions, bidirectional)
 
     def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
-        return self.embedding[...].astype(self.config.compute_dtype)[tokens]
+        return embed_tokens(self.embedding[...], tokens, self.config.compute_dtype)

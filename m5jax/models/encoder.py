@@ -6,9 +6,9 @@ those between see near ones.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
@@ -16,9 +16,9 @@ from jaxtyping import Array, Float, Int, Key
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
-from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
+from m5jax.models.layers import dropout, embed_tokens, fold_keys, normal_parameter, split_keys
 from m5jax.models.settings import ModelSettings
-from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.stack import run_layers, stack_layers
 from m5jax.models.views import View, describe_stack, make_views
 from partitioning import constrain
 from partitioning.workload import Stack
@@ -72,13 +72,17 @@ class EncoderLayer(nnx.Module):
         self.mlp = make_mlp(config, rngs, shrink=shrink)
 
     def __call__(
-        self, x: Float[Array, "batch length embed"], index: Int[Array, ""], key: Key[Array, ""] | None, view: View
+        self,
+        x: Float[Array, "batch length embed"],
+        index: Int[Array, ""],
+        keys: Key[Array, " batch"] | None,
+        view: View,
     ) -> Float[Array, "batch length embed"]:
-        attention_key, mlp_key = (None, None) if key is None else jax.random.split(key)
+        attention_keys, mlp_keys = split_keys(keys, 2)
         # The embedding's own norm already stands before the first attention.
         normed = jnp.where(index == 0, x, self.attention_norm(x))
-        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
-        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_keys)
+        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_keys)
         return constrain(x, "batch", "length", "embed")
 
 
@@ -99,7 +103,7 @@ class Encoder(nnx.Module):
         inputs: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
-        dropout_key: Key[Array, ""] | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
         bidirectional: Int[Array, "batch length"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         """Returns token states; each packed segment gets what it would get alone.
@@ -108,21 +112,21 @@ class Encoder(nnx.Module):
           inputs: token ids.
           segment_ids: 1, 2, ... for the packed examples of a row; 0 for padding.
           positions: 0, 1, ... within each segment.
-          dropout_key: None for evaluation.
+          dropout_keys: of each row; None for evaluation.
           bidirectional: 1 for tokens that all of their segment may attend to, 0 for those that only later ones may;
             None: all are.
         """
         config = self.config
-        embedded = self.embedding[...].astype(config.compute_dtype)[inputs]
-        x = self.embedding_norm(constrain(embedded, "batch", "length", "embed"))
-        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, config.layers)
-        views = make_views(config, attention_mask(segment_ids, positions, bidirectional), positions, causal=False)
+        x = self.embedding_norm(embed_tokens(self.embedding[...], inputs, config.compute_dtype))
+        own_keys, layer_keys = split_keys(dropout_keys if config.dropout_rate else None, 2)
+        x = dropout(x, config.dropout_rate, own_keys)
 
-        def apply(layer: EncoderLayer, carry: Array, extra: Any) -> Array:
-            index, layer_key = extra
-            return layer(carry, index, layer_key, views.of_layer(index))
+        def apply_to(rows: Any) -> Callable[[EncoderLayer, Array, Array], Array]:
+            segment_ids, positions, bidirectional, keys = rows
+            views = make_views(config, attention_mask(segment_ids, positions, bidirectional), positions, causal=False)
+            return lambda layer, x, index: layer(x, index, fold_keys(keys, index), views.of_layer(index))
 
-        x = scan_layers(self.layers, x, apply, (jnp.arange(config.layers), layer_keys), config.remat)
+        x = run_layers(self.layers, x, (segment_ids, positions, bidirectional, layer_keys), apply_to, config)
         return self.final_norm(x)
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:

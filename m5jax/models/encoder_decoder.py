@@ -6,6 +6,7 @@ divided by sqrt(head_dim); the initial query kernel is smaller instead. Rotary p
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,10 +25,10 @@ from m5jax.models.decoding_cache import (
 from m5jax.models.dot_product_attention import attention_mask, same_segment
 from m5jax.models.heads import token_logits
 from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
-from m5jax.models.layers import dropout, embedding_dropout, normal_parameter
+from m5jax.models.layers import dropout, embed_tokens, fold_keys, normal_parameter, split_keys
 from m5jax.models.relative_positions import RelativePositionBias
 from m5jax.models.settings import ModelSettings
-from m5jax.models.stack import scan_layers, stack_layers
+from m5jax.models.stack import run_layers, scan_layers, stack_layers
 from m5jax.models.views import View, describe_stack, make_views
 from partitioning import constrain
 from partitioning.workload import Stack
@@ -102,20 +103,20 @@ class _Layer(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch length embed"],
-        key: Key[Array, ""] | None,
+        keys: Key[Array, " batch"] | None,
         view: View,
         encoded: Float[Array, "batch keys embed"] | None,
         cross_view: View | None,
     ) -> Float[Array, "batch length embed"]:
-        attention_key, cross_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
+        attention_keys, cross_keys, mlp_keys = split_keys(keys, 3)
         normed = self.attention_norm(x)
-        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_key)
+        x = x + dropout(self.attention(normed, normed, view), self.dropout_rate, attention_keys)
         if self.crosses:
             assert encoded is not None
             assert cross_view is not None
             crossed = self.cross_attention(self.cross_attention_norm(x), encoded, cross_view)
-            x = x + dropout(crossed, self.dropout_rate, cross_key)
-        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_key)
+            x = x + dropout(crossed, self.dropout_rate, cross_keys)
+        x = x + dropout(self.mlp(self.mlp_norm(x)), self.dropout_rate, mlp_keys)
         return constrain(x, "batch", "length", "embed")
 
     def step(
@@ -161,24 +162,24 @@ class _Stack(nnx.Module):
         embedded: Float[Array, "batch length embed"],
         segment_ids: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
-        dropout_key: Key[Array, ""] | None,
+        dropout_keys: Key[Array, " batch"] | None,
         encoded: Float[Array, "batch keys embed"] | None = None,
         encoded_segment_ids: Int[Array, "batch keys"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         config = self.config
-        x = constrain(embedded, "batch", "length", "embed")
-        x, layer_keys = embedding_dropout(x, config.dropout_rate, dropout_key, self.count)
-        mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
-        cross_view = None if encoded_segment_ids is None else View(same_segment(segment_ids, encoded_segment_ids))
-        bias = self._bias(positions, positions)
-        views = make_views(config, mask, positions, causal=self.is_decoder, bias=bias)
+        own_keys, layer_keys = split_keys(dropout_keys, 2)
+        x = dropout(embedded, config.dropout_rate, own_keys)
 
-        def apply(layer: _Layer, carry: Array, extra: Any) -> Array:
-            index, layer_key = extra
-            return layer(carry, layer_key, views.of_layer(index), encoded, cross_view)
+        def apply_to(rows: Any) -> Callable[[_Layer, Array, Array], Array]:
+            segment_ids, positions, keys, encoded, encoded_segment_ids = rows
+            mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
+            crossed = None if encoded_segment_ids is None else View(same_segment(segment_ids, encoded_segment_ids))
+            bias = self._bias(positions, positions)
+            views = make_views(config, mask, positions, causal=self.is_decoder, bias=bias)
+            return lambda layer, x, index: layer(x, fold_keys(keys, index), views.of_layer(index), encoded, crossed)
 
-        x = scan_layers(self.layers, x, apply, (jnp.arange(self.count), layer_keys), config.remat)
-        return self.final_norm(x)
+        rows = (segment_ids, positions, layer_keys, encoded, encoded_segment_ids)
+        return self.final_norm(run_layers(self.layers, x, rows, apply_to, config))
 
     def step(
         self, embedded: Float[Array, "batch 1 embed"], position: Int[Array, ""], cache: DecodingCache
@@ -235,7 +236,7 @@ class EncoderDecoder(nnx.Module):
         decoder_inputs: Int[Array, "batch target_length"],
         target_segment_ids: Int[Array, "batch target_length"],
         target_positions: Int[Array, "batch target_length"],
-        dropout_key: Key[Array, ""] | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
     ) -> Float[Array, "batch target_length embed"]:
         """Returns decoder states; each packed segment gets what it would get alone.
 
@@ -246,12 +247,12 @@ class EncoderDecoder(nnx.Module):
           decoder_inputs: targets shifted right by one within each segment, which starts with id 0 (padding).
           target_segment_ids: of the targets; targets see the inputs that have the same number.
           target_positions: 0, 1, ... within each segment of targets.
-          dropout_key: None for evaluation.
+          dropout_keys: of each row; None for evaluation.
         """
-        encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        encoded = self.encode(inputs, segment_ids, positions, encoder_key)
+        encoder_keys, decoder_keys = split_keys(dropout_keys if self.config.dropout_rate else None, 2)
+        encoded = self.encode(inputs, segment_ids, positions, encoder_keys)
         return self.decoder(
-            self._embed(decoder_inputs), target_segment_ids, target_positions, decoder_key, encoded, segment_ids
+            self._embed(decoder_inputs), target_segment_ids, target_positions, decoder_keys, encoded, segment_ids
         )
 
     def encode(
@@ -259,10 +260,10 @@ class EncoderDecoder(nnx.Module):
         inputs: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
-        dropout_key: Key[Array, ""] | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
     ) -> Float[Array, "batch length embed"]:
         """Returns the encoder's states of the inputs; arguments as of a call."""
-        return self.encoder(self._embed(inputs), segment_ids, positions, dropout_key)
+        return self.encoder(self._embed(inputs), segment_ids, positions, dropout_keys)
 
     def start(
         self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"], length: int
@@ -303,4 +304,4 @@ class EncoderDecoder(nnx.Module):
         return token_logits(hidden, kernel[...], config)
 
     def _embed(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
-        return self.embedding[...].astype(self.config.compute_dtype)[tokens]
+        return embed_tokens(self.embedding[...], tokens, self.config.compute_dtype)

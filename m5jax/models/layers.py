@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from partitioning import constrain
 
@@ -132,19 +132,37 @@ class GatedMlp(nnx.Module):
         return linear(_gated(up, gate, self.activation), self.down[...], self.dtype)
 
 
-def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
-    """Zeroes entries with probability `rate` and rescales the rest; without a key (evaluation) returns `x`."""
-    if key is None or rate == 0.0:
+def embed_tokens(
+    table: Float[Array, "vocab embed"], tokens: Int[Array, "batch length"], dtype: jnp.dtype
+) -> Float[Array, "batch length embed"]:
+    """Returns the rows of a table that tokens name."""
+    # Looked up where the table is split over its columns, then exchanged between these devices: in one step XLA would
+    # first make all rows of the batch on each device of a mesh with replicas.
+    looked_up = constrain(table.astype(dtype)[tokens], "replicas", "length", "embed")
+    return constrain(looked_up, "batch", "length", "embed")
+
+
+def dropout(
+    x: Float[Array, "batch *shape"], rate: float, keys: Key[Array, " batch"] | None
+) -> Float[Array, "batch *shape"]:
+    """Zeroes entries with probability `rate` and rescales the rest; without keys (evaluation) returns `x`.
+
+    What becomes of a row follows from its own key, in whatever batch or part of one it stands.
+    """
+    if keys is None or rate == 0.0:
         return x
-    kept = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x.shape[1:]))(keys)
     return jnp.where(kept, x / (1.0 - rate), jnp.zeros_like(x))
 
 
-def embedding_dropout(
-    x: Float[Array, "batch length embed"], rate: float, key: Key[Array, ""] | None, layers: int
-) -> tuple[Float[Array, "batch length embed"], Key[Array, " layers"] | None]:
-    """Returns embedded tokens with dropout, and a key for each layer above; without a key or a rate `x` and None."""
-    if key is None or rate == 0.0:
-        return x, None
-    own, above = jax.random.split(key)
-    return dropout(x, rate, own), jax.random.split(above, layers)
+def split_keys(keys: Key[Array, " batch"] | None, count: int) -> tuple[Key[Array, " batch"] | None, ...]:
+    """Returns several keys of each row for one."""
+    if keys is None:
+        return (None,) * count
+    split = jax.vmap(lambda key: jax.random.split(key, count))(keys)
+    return tuple(split[:, index] for index in range(count))
+
+
+def fold_keys(keys: Key[Array, " batch"] | None, number: Int[Array, ""]) -> Key[Array, " batch"] | None:
+    """Returns each row's key for a layer."""
+    return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)

@@ -15,7 +15,7 @@ from m5jax.models.stack import REMAT_POLICIES, remat_cycle
 from partitioning.workload import Head, Stack
 
 DTYPES = ("auto", "float32", "bfloat16")
-_COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "global_every", "local_window")
+_COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "global_every", "local_window", "pipeline_rounds")
 _POSITIVE = ("rotary_theta", "local_rotary_theta", "norm_epsilon")
 
 
@@ -47,6 +47,9 @@ class ModelSettings(abc.ABC):
       remat: what the backward pass has of each layer beside its input: "none" (recomputes nothing, keeps all), "dots"
         (keeps products), "attention_saved" (queries, keys, values and what they become), "full" (recomputes all) or
         "offload" (as "full", and inputs wait in the host's memory); or several that layers take in turn.
+      pipeline_microbatches: parts of a batch that pass the stages of a pipeline one after the other, a multiple of
+        these; 0: two a stage. Fewer where there are fewer rows.
+      pipeline_rounds: how often a part passes all stages (`m5jax.models.pipeline`).
       maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
     """
 
@@ -67,6 +70,8 @@ class ModelSettings(abc.ABC):
     norm_epsilon: float = 1e-6
     dtype: str = "auto"
     remat: str | tuple[str, ...] = "none"
+    pipeline_microbatches: int = 0
+    pipeline_rounds: int = 1
     maximal_update: MaximalUpdate | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +89,10 @@ class ModelSettings(abc.ABC):
         for policy in remat_cycle(self.remat):
             if policy not in REMAT_POLICIES:
                 raise unknown_name(self.named("remat"), policy, tuple(REMAT_POLICIES))
+        if self.pipeline_microbatches < 0:
+            raise UserError(
+                f"{self.named('pipeline_microbatches')} = {self.pipeline_microbatches}; allowed: 0 and above"
+            )
         self._check_heads()
 
     def check_counts(self, names: Sequence[str]) -> None:

@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
+
+from m5jax.models.pipeline import Schedule, count_parts, run_stages
+from partitioning.rules import current_stages
 
 Carry = TypeVar("Carry")
 
@@ -85,6 +89,37 @@ def scan_layers(
     if len(steps) > 1:
         slices = jax.tree.map(lambda leaf: leaf.reshape(-1, len(steps), *leaf.shape[1:]), slices)
     return jax.lax.scan(body, x, slices)[0]
+
+
+def run_layers(
+    layers: nnx.Module,
+    x: Float[Array, "batch length embed"],
+    rows: Any,
+    apply_to: Callable[[Any], Callable[[Any, Array, Any], Array]],
+    config: Any,
+) -> Float[Array, "batch length embed"]:
+    """Runs a stack on whole rows; in stages where the mesh has a pipeline.
+
+    Args:
+      layers: from `stack_layers`.
+      x: states.
+      rows: arrays with a leading `batch` axis that all layers have beside the states; None stands for none.
+      apply_to: of rows, what `scan_layers` applies; it is given the number of each layer.
+      config: a `ModelSettings`.
+    """
+    graphdef, state = nnx.split(layers)
+    indices = jnp.arange(jax.tree.leaves(state)[0].shape[0])
+    stages = current_stages()
+    if stages == 1:
+        return scan_layers(layers, x, apply_to(rows), indices, config.remat)
+
+    def run_chunk(chunk: Any, states: Array, own_rows: Any) -> Array:
+        own, own_indices = chunk
+        return scan_layers(nnx.merge(graphdef, own), states, apply_to(own_rows), own_indices, config.remat)
+
+    wanted = config.pipeline_microbatches or 2 * stages
+    parts = count_parts(len(x), stages, wanted)
+    return run_stages((state, indices), x, rows, run_chunk, Schedule(stages, config.pipeline_rounds, parts))
 
 
 def _name_input(x: Array) -> Array:

@@ -19,15 +19,17 @@ class LanguageModel(TokenObjective):
     predicts a masked token at its place, prefix LM (T5, arXiv 1910.10683, section 3.2.3) each target at the one before.
     """
 
-    def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
-        hidden = predicted_states(module, batch, dropout_key)
+    def __call__(
+        self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
+    ) -> tuple[Sums, dict[str, Sums]]:
+        hidden = predicted_states(module, batch, dropout_keys)
         losses = map_logits(module, hidden, self.token_losses, batch["targets"], self.chunk_length)
         return self.sums(losses, batch)
 
 
 def predicted_states(
-    module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+    module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
 ) -> Float[Array, "batch budget embed"]:
     """Returns a model's states at the predicted positions of a batch; logits are made of these only."""
-    hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_key, batch.get("bidirectional"))
+    hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], dropout_keys, batch.get("bidirectional"))
     return jnp.take_along_axis(hidden, batch["predicted_positions"][..., None], axis=1)

@@ -22,5 +22,5 @@ class Objective(Protocol):
     """
 
     def __call__(
-        self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+        self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
     ) -> tuple[Sums, dict[str, Sums]]: ...

@@ -34,7 +34,9 @@ class SequenceToSequence(TokenObjective):
                 f"SequenceToSequence.label_smoothing = {self.label_smoothing}; allowed: 0 up to, not including, 1"
             )
 
-    def __call__(self, module: Any, batch: Batch, dropout_key: Key[Array, ""] | None) -> tuple[Sums, dict[str, Sums]]:
+    def __call__(
+        self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
+    ) -> tuple[Sums, dict[str, Sums]]:
         def losses_of(logits: Array, targets: Array) -> TokenLosses:
             losses = self.token_losses(logits, targets)
             if not self.label_smoothing:
@@ -43,12 +45,12 @@ class SequenceToSequence(TokenObjective):
             spread = target_logits(logits, targets) - jnp.mean(logits, axis=-1)
             return losses._replace(objective=losses.objective + self.label_smoothing * spread)
 
-        hidden = target_states(module, batch, dropout_key)
+        hidden = target_states(module, batch, dropout_keys)
         return self.sums(map_logits(module, hidden, losses_of, batch["targets"], self.chunk_length), batch)
 
 
 def target_states(
-    module: Any, batch: Batch, dropout_key: Key[Array, ""] | None
+    module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
 ) -> Float[Array, "batch target_length embed"]:
     """Returns the decoder's states that predict the targets of a batch, given the targets before each."""
     return module(
@@ -58,7 +60,7 @@ def target_states(
         shift_right(batch["targets"], batch["target_positions"]),
         batch["target_segment_ids"],
         batch["target_positions"],
-        dropout_key,
+        dropout_keys,
     )
 
 

@@ -33,28 +33,30 @@ def make_train_step(
       accumulation: parts a batch is cut into, one after the other, to fit memory; the result is that of one part.
     """
 
-    def summed_loss(parameters: Parameters, batch: Batch, key: Any) -> tuple[Any, tuple[Any, Metrics]]:
-        loss, metrics = objective(model.bind(parameters), batch, key)
+    def summed_loss(parameters: Parameters, batch: Batch, keys: Any) -> tuple[Any, tuple[Any, Metrics]]:
+        loss, metrics = objective(model.bind(parameters), batch, keys)
         return loss.total, (loss.weight, metrics)
 
     gradient = jax.grad(summed_loss, has_aux=True)
 
-    def accumulate(parameters: Parameters, batch: Batch, key: Any) -> tuple[Parameters, tuple[Any, Metrics]]:
+    def accumulate(parameters: Parameters, batch: Batch, keys: Any) -> tuple[Parameters, tuple[Any, Metrics]]:
         if accumulation == 1:
-            return gradient(parameters, batch, key)
+            return gradient(parameters, batch, keys)
         # Rows are dealt out so that each part keeps its rows on the devices that hold them.
-        parts = jax.tree.map(lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), batch)
+        parts = jax.tree.map(lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), (batch, keys))
 
         def add_part(total: Any, part: tuple[Batch, Any]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradient(parameters, *part)), None
 
-        shapes = jax.eval_shape(gradient, parameters, jax.tree.map(lambda x: x[0], parts), key)
+        shapes = jax.eval_shape(gradient, parameters, *jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(add_part, zeros, (parts, jax.random.split(key, accumulation)))[0]
+        return jax.lax.scan(add_part, zeros, parts)[0]
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
-        gradients, (weight, metrics) = accumulate(state["parameters"], batch, key)
+        # One a row, so that dropout is the same however rows are cut into parts.
+        keys = jax.random.split(key, len(batch["inputs"]))
+        gradients, (weight, metrics) = accumulate(state["parameters"], batch, keys)
         divisor = jnp.where(weight > 0, weight, 1.0)
         gradients = jax.tree.map(lambda g: g / divisor, gradients)
         updates, optimizer = transformation.update(gradients, state["optimizer"], state["parameters"])

@@ -107,7 +107,7 @@ def test_dropout_follows_its_key_and_is_off_without():
     model, parameters = decoder(dropout_rate=0.3)
     states = jax.jit(lambda *arguments: model.bind(parameters)(*arguments))
     row = row_of(segments_of([6]), LENGTH)
-    first, again, other = (states(*row, jax.random.key(seed)) for seed in (0, 0, 1))
+    first, again, other = (states(*row, jax.random.key(seed)[None]) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
 

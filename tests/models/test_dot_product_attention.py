@@ -85,7 +85,7 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch, heads, kv_heads):
 
 def test_cudnn_is_not_asked_where_queries_are_split_and_keys_are_not():
     query = key = jnp.zeros((2, 6, 4, 8), jnp.bfloat16)
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1, 2, 1), MESH_AXES)):
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1, 1, 2, 1), MESH_AXES)):
         assert not cudnn_takes(query, key)
 
 
@@ -113,7 +113,7 @@ def test_queries_a_part_at_a_time_attend_as_all_together(monkeypatch, biased, se
 def test_cudnn_is_not_asked_where_keys_are_split_over_devices_otherwise():
     query, key = (jnp.zeros((2, 6, heads, 8), jnp.bfloat16) for heads in (4, 2))
     for size, takes in ((2, True), (4, False)):
-        mesh = jax.sharding.AbstractMesh((1, 1, 1, size), MESH_AXES)
+        mesh = jax.sharding.AbstractMesh((1, 1, 1, 1, size), MESH_AXES)
         with jax.sharding.use_abstract_mesh(mesh):
             assert cudnn_takes(query, key) == takes
 

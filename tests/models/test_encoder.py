@@ -117,15 +117,15 @@ def test_dropout_differs_in_every_place_and_layer(monkeypatch):
     keys = []
     original = m5jax.models.encoder.dropout
 
-    def recording(x, rate, key):
-        jax.debug.callback(lambda data: keys.append(tuple(np.asarray(data).tolist())), jax.random.key_data(key))
-        return original(x, rate, key)
+    def recording(x, rate, of_rows):
+        jax.debug.callback(lambda data: keys.append(tuple(np.asarray(data).tolist())), jax.random.key_data(of_rows[0]))
+        return original(x, rate, of_rows)
 
     for module in (m5jax.models.encoder, m5jax.models.layers):
         monkeypatch.setattr(module, "dropout", recording)
     model, parameters = encoder(dropout_rate=0.3)
     states = jax.jit(lambda *arguments: model.bind(parameters)(*arguments))
-    jax.block_until_ready(states(*row_of(segments_of([6]), LENGTH), jax.random.key(0)))
+    jax.block_until_ready(states(*row_of(segments_of([6]), LENGTH), jax.random.key(0)[None]))
     jax.effects_barrier()
     assert len(keys) == len(set(keys)) == 1 + 2 * model.config.layers
 
@@ -133,7 +133,7 @@ def test_dropout_differs_in_every_place_and_layer(monkeypatch):
 def test_dropout_follows_its_key_and_is_off_without():
     model, parameters = encoder(dropout_rate=0.3)
     states, row = jax.jit(lambda *arguments: model.bind(parameters)(*arguments)), row_of(segments_of([6]), LENGTH)
-    first, again, other = (states(*row, jax.random.key(seed)) for seed in (0, 0, 1))
+    first, again, other = (states(*row, jax.random.key(seed)[None]) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
     np.testing.assert_allclose(states(*row), hidden_states()(*row), atol=1e-6)

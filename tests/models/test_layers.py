@@ -59,7 +59,7 @@ def test_parameters_have_the_stated_deviation_and_are_truncated_at_two():
 
 def test_dropout_zeroes_its_rate_and_keeps_the_mean():
     ones = jnp.ones((200, 200))
-    dropped = dropout(ones, 0.25, jax.random.key(0))
+    dropped = dropout(ones, 0.25, jax.random.split(jax.random.key(0), 200))
     assert float(jnp.mean(dropped == 0)) == pytest.approx(0.25, abs=0.01)
     assert float(jnp.mean(dropped)) == pytest.approx(1.0, abs=0.02)
     assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
@@ -68,4 +68,11 @@ def test_dropout_zeroes_its_rate_and_keeps_the_mean():
 def test_dropout_without_key_or_rate_changes_nothing():
     ones = jnp.ones((3, 3))
     assert dropout(ones, 0.5, None) is ones
-    assert dropout(ones, 0.0, jax.random.key(0)) is ones
+    assert dropout(ones, 0.0, jax.random.split(jax.random.key(0), 3)) is ones
+
+
+def test_what_dropout_makes_of_a_row_follows_from_its_own_key():
+    keys = jax.random.split(jax.random.key(0), 6)
+    whole = dropout(jnp.ones((6, 50)), 0.5, keys)
+    np.testing.assert_array_equal(dropout(jnp.ones((2, 50)), 0.5, keys[jnp.array([4, 1])]), whole[jnp.array([4, 1])])
+    assert len(np.unique(whole, axis=0)) == 6

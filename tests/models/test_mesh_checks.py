@@ -18,6 +18,7 @@ def mesh(**sizes: int) -> jax.sharding.AbstractMesh:
         ({"tensor": 4}, "MeshConfig.tensor = 4 does not divide EncoderConfig.heads = 2"),
         ({"fsdp": 3}, "MeshConfig.fsdp = 3 does not divide EncoderConfig.width = 16"),
         ({"sequence": 3}, "MeshConfig.sequence = 3 does not divide DataConfig.length = 8"),
+        ({"pipeline": 3}, "MeshConfig.pipeline = 3 stages x EncoderConfig.pipeline_rounds = 1 do not divide 2"),
     ],
 )
 def test_what_does_not_divide_is_named(sizes, message):
@@ -37,6 +38,16 @@ def test_near_tokens_are_not_split_over_devices():
     check_mesh(config, mesh(tensor=2, fsdp=2), 8)
     with pytest.raises(PartitioningError, match=r"MeshConfig.sequence = 2 cannot split layers that see near tokens"):
         check_mesh(config, mesh(sequence=2), 8)
+
+
+def test_layers_divide_over_stages_rounds_and_policies():
+    check_mesh(encoder_config(layers=8, pipeline_rounds=2, remat=("none", "full")), mesh(pipeline=2), 8)
+    with pytest.raises(
+        PartitioningError, match="pipeline_rounds = 2 x 2 policies of EncoderConfig.remat do not divide 4"
+    ):
+        check_mesh(encoder_config(layers=4, pipeline_rounds=2, remat=("none", "full")), mesh(pipeline=2), 8)
+    with pytest.raises(PartitioningError, match="does not divide EncoderConfig.pipeline_microbatches = 3"):
+        check_mesh(encoder_config(layers=4, pipeline_microbatches=3), mesh(pipeline=2), 8)
 
 
 def test_a_mesh_that_divides_is_taken():

@@ -38,12 +38,14 @@ def mesh_of_processes(sizes: tuple[int, ...], of_device: Sequence[int]) -> Any:
 @pytest.mark.parametrize(
     ("sizes", "of_device", "own", "expected"),
     [
-        ((2, 2, 1, 1), [0, 0, 1, 1], 1, Share(1, 2)),
+        ((1, 2, 2, 1, 1), [0, 0, 1, 1], 1, Share(1, 2)),
         # Only `tensor` lies between the two processes: they hold the same rows.
-        ((1, 1, 1, 4), [0, 0, 1, 1], 1, Share(0, 1)),
-        ((2, 1, 1, 4), [0, 0, 1, 1, 2, 2, 3, 3], 2, Share(1, 2)),
+        ((1, 1, 1, 1, 4), [0, 0, 1, 1], 1, Share(0, 1)),
+        ((1, 2, 1, 1, 4), [0, 0, 1, 1, 2, 2, 3, 3], 2, Share(1, 2)),
+        # A stage a process: outside the layers they split the rows.
+        ((2, 1, 2, 1, 1), [0, 0, 1, 1], 1, Share(1, 2)),
         # On a torus the rows of a process need not lie side by side.
-        ((4, 1, 1, 1), [0, 1, 0, 1], 1, Share(1, 2)),
+        ((1, 4, 1, 1, 1), [0, 1, 0, 1], 1, Share(1, 2)),
     ],
 )
 def test_a_process_reads_the_rows_that_its_devices_hold(
@@ -55,4 +57,4 @@ def test_a_process_reads_the_rows_that_its_devices_hold(
 
 def test_processes_that_share_only_some_rows_are_refused() -> None:
     with pytest.raises(PartitioningError, match="processes share only some of their rows"):
-        batch_share(mesh_of_processes((3, 1, 1, 2), [0, 0, 0, 1, 1, 1]))
+        batch_share(mesh_of_processes((1, 3, 1, 1, 2), [0, 0, 0, 1, 1, 1]))

@@ -14,11 +14,12 @@ from partitioning.mesh import resolve_sizes
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (MeshConfig(), (8, 1, 1, 1)),
-        (MeshConfig(2, 2, 2), (2, 2, 1, 2)),
-        (MeshConfig(1, -1, 2), (1, 4, 1, 2)),
-        (MeshConfig(2, 4, -1), (2, 4, 1, 1)),
-        (MeshConfig(data=1, fsdp=2, sequence=-1), (1, 2, 4, 1)),
+        (MeshConfig(), (1, 8, 1, 1, 1)),
+        (MeshConfig(2, 2, 2), (1, 2, 2, 1, 2)),
+        (MeshConfig(1, -1, 2), (1, 1, 4, 1, 2)),
+        (MeshConfig(2, 4, -1), (1, 2, 4, 1, 1)),
+        (MeshConfig(data=1, fsdp=2, sequence=-1), (1, 1, 2, 4, 1)),
+        (MeshConfig(1, -1, pipeline=4), (4, 1, 2, 1, 1)),
     ],
 )
 def test_sizes_of_eight_devices(config: MeshConfig, expected: tuple[int, ...]) -> None:

@@ -15,14 +15,16 @@ from partitioning import (
     MeshConfig,
     PartitioningError,
     constrain,
+    current_parts,
     make_mesh,
     named_sharding,
     partition_spec,
     tree_shapes,
     tree_shardings,
 )
+from partitioning.rules import current_stages, within_stage
 
-MESH_SHAPE = {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
+MESH_SHAPE = {"pipeline": 1, "data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
 NAMES = sorted({name for name, _ in DEFAULT_RULES})
 
 
@@ -63,6 +65,19 @@ def test_tokens_of_a_row_split_over_devices(
     assert partition_spec(axes, shape, MESH_SHAPE | {"sequence": 2}) == PartitionSpec(*expected)
 
 
+def test_stages_of_a_pipeline_split_layers_and_outside_of_them_rows() -> None:
+    sizes = MESH_SHAPE | {"pipeline": 2}
+    assert partition_spec(("layers", "embed"), (4, 16), sizes) == PartitionSpec("pipeline", "fsdp")
+    assert partition_spec(("layers", "embed"), (3, 16), sizes) == PartitionSpec(None, "fsdp")
+    assert partition_spec(("batch", "embed"), (8, 16), sizes) == PartitionSpec(("pipeline", "data", "fsdp"), None)
+    mesh = make_mesh(MeshConfig(2, 2, pipeline=2))
+    with jax.set_mesh(mesh):
+        assert (current_stages(), current_parts("batch", 8)) == (2, 8)
+        with within_stage():
+            assert (current_stages(), current_parts("batch", 8)) == (1, 4)
+        assert current_stages() == 2
+
+
 def test_the_first_rule_that_applies_wins() -> None:
     rules = (("mlp", ("tensor", "fsdp")), ("mlp", "tensor"), ("mlp", None), ("embed", "tensor"), ("embed", "fsdp"))
     assert partition_spec(("mlp",), (8,), MESH_SHAPE, rules) == PartitionSpec(("tensor", "fsdp"))
@@ -86,11 +101,11 @@ def test_each_mesh_axis_is_used_once_and_divides(dimensions: list[tuple[str | No
 
 
 def test_unknown_names_and_wrong_ranks_are_refused() -> None:
-    with pytest.raises(PartitioningError, match="no rule for the logical axis 'embde'; known: batch, length"):
+    with pytest.raises(PartitioningError, match="no rule for the logical axis 'embde'; known: batch, replicas, layers, length"):
         partition_spec(("embde",), (4,), MESH_SHAPE)
     with pytest.raises(PartitioningError, match=r"do not fit the shape \(4, 4\)"):
         partition_spec(("embed",), (4, 4), MESH_SHAPE)
-    with pytest.raises(PartitioningError, match=r"names \['expert'\]; mesh axes: data, fsdp, sequence, tensor"):
+    with pytest.raises(PartitioningError, match=r"names \['expert'\]; mesh axes: pipeline, data, fsdp, sequence, tensor"):
         partition_spec(("mlp",), (4,), MESH_SHAPE, (("mlp", "expert"),))
 
 

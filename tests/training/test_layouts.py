@@ -1,13 +1,15 @@
 """One model on many meshes: the loss of each step is that of one device, with dropout and without."""
 
 import functools
+import json
+import sys
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel
+from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.metrics import means
 from m5jax.training.optimizers import AdamW
@@ -15,20 +17,27 @@ from m5jax.training.schedules import InverseSquareRoot
 from m5jax.training.state import abstract_state, init_state
 from m5jax.training.step import jit_train_step, make_train_step
 from partitioning import MeshConfig, global_batch, make_mesh
+from tests.processes import run_together
 
 STEPS, BATCH, LENGTH, BUDGET, VOCAB = 20, 16, 16, 4, 64
 SHAPE = {"vocab_size": VOCAB, "width": 32, "heads": 8, "mlp_hidden": 64}
 CONFIGS = {
-    "encoder": EncoderConfig(layers=2, max_length=LENGTH, **SHAPE),
-    "encoder_decoder": EncoderDecoderConfig(encoder_layers=2, decoder_layers=2, **SHAPE),
+    "encoder": EncoderConfig(layers=4, max_length=LENGTH, **SHAPE),
+    "encoder_decoder": EncoderDecoderConfig(encoder_layers=4, decoder_layers=4, **SHAPE),
+    "decoder": DecoderConfig(layers=4, max_length=LENGTH, **SHAPE),
 }
-OBJECTIVES = {"encoder": LanguageModel(), "encoder_decoder": SequenceToSequence(chunk_length=8)}
+OBJECTIVES = {
+    "encoder": LanguageModel(),
+    "encoder_decoder": SequenceToSequence(chunk_length=8),
+    "decoder": LanguageModel(),
+}
 MESHES = {
     "fsdp 8": MeshConfig(1, 8, 1),
     "tensor 8": MeshConfig(1, 1, 8),
-    "sequence 4 x fsdp 2": MeshConfig(1, 2, 1, sequence=4),
-    "data 2 x sequence 2 x tensor 2": MeshConfig(2, 1, 2, sequence=2),
+    "sequence 4 x data 2": MeshConfig(2, 1, 1, sequence=4),
+    "pipeline 4 x fsdp 2": MeshConfig(1, 2, 1, pipeline=4),
 }
+MIXED = MeshConfig(1, 2, 2, sequence=2, pipeline=2)  # with each part of a batch passing the stages twice
 
 
 def host_batch(kind: str, index: int) -> dict[str, np.ndarray]:
@@ -39,7 +48,7 @@ def host_batch(kind: str, index: int) -> dict[str, np.ndarray]:
     segment_ids = np.where(places >= LENGTH // 3, 2, 1) * (places < lengths[:, None])
     positions = np.where(places >= LENGTH // 3, places - LENGTH // 3, places) * (segment_ids > 0)
     batch = {"inputs": tokens, "segment_ids": segment_ids, "positions": positions}
-    if kind == "encoder":
+    if kind != "encoder_decoder":
         chosen = np.sort(random.permuted(np.tile(np.arange(LENGTH // 2), (BATCH, 1)), axis=1)[:, :BUDGET], axis=1)
         batch |= {"predicted_positions": chosen, "targets": np.take_along_axis(tokens, chosen, axis=1)}
     else:
@@ -49,11 +58,11 @@ def host_batch(kind: str, index: int) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float) -> np.ndarray:
+def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, rounds: int = 1) -> np.ndarray:
     """Returns the losses of training on a mesh of the first devices."""
     size = int(np.prod(list(mesh_config.sizes.values())))
     mesh = make_mesh(mesh_config, jax.devices()[:size])
-    settings = {**vars(CONFIGS[kind]), "dropout_rate": dropout_rate}
+    settings = {**vars(CONFIGS[kind]), "dropout_rate": dropout_rate, "pipeline_rounds": rounds}
     model = FunctionalModel.from_config(type(CONFIGS[kind])(**settings))
     transformation = AdamW(InverseSquareRoot(peak=3e-3, warmup_steps=5)).make(model.logical_axes, 1.0)
     abstract = abstract_state(model, transformation, mesh)
@@ -69,10 +78,23 @@ def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float) -> np.ndarra
     return np.array(found)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", ["encoder", "encoder_decoder"])
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
 @pytest.mark.parametrize("name", MESHES)
 def test_a_mesh_trains_as_one_device(kind: str, dropout_rate: float, name: str) -> None:
     alone = losses(kind, MeshConfig(1, 1, 1), dropout_rate)
     assert alone[-1] < alone[0] - 0.1  # else equality would say little
     np.testing.assert_allclose(losses(kind, MESHES[name], dropout_rate), alone, atol=1e-4)
+
+
+def test_all_axes_at_once_train_as_one_device() -> None:
+    program = (
+        "import json; from tests.training.test_layouts import *\n"
+        "found = {f'{kind} {rate}': losses(kind, MIXED, rate, 2).tolist() for kind in CONFIGS for rate in (0.0, 0.1)}\n"
+        "print(json.dumps(found))"
+    )
+    (done,) = run_together([[sys.executable, "-c", program]], devices=16)
+    assert done.status == 0, done.errors[-3000:]
+    for case, found in json.loads(done.output.splitlines()[-1]).items():
+        kind, rate = case.split()
+        np.testing.assert_allclose(found, losses(kind, MeshConfig(1, 1, 1), float(rate)), atol=1e-4, err_msg=case)
