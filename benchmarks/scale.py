@@ -76,6 +76,8 @@ def measure(name: str, hardware: str, batch: int, length: int) -> dict[str, Any]
         found = {
             "mesh": plan.layout.mesh.sizes,
             "accumulation": plan.layout.accumulation,
+            "microbatches": plan.layout.microbatches,
+            "rounds": plan.layout.rounds,
             "remat": list(plan.layout.remat),
             "optimizer": plan.layout.optimizer,
             "chunk": plan.layout.chunk,
@@ -115,6 +117,7 @@ def in_process(row: tuple[str, str, int, int]) -> dict[str, Any]:
 
 def table(measured: list[dict[str, Any]]) -> str:
     from m5jax.evaluation.tables import MISSING, format_table
+    from partitioning.mesh import MeshConfig, describe_sizes
 
     lines = []
     for row in measured:
@@ -123,13 +126,13 @@ def table(measured: list[dict[str, Any]]) -> str:
             continue
         ratio = row["predicted_bytes"] / row["compiled_bytes"]
         gib = [f"{row[key] / 2**30:.2f}" for key in ("predicted_bytes", "compiled_bytes", "memory_bytes")]
-        mesh = " x ".join(str(size) for size in row["mesh"].values())
+        mesh = describe_sizes(list(MeshConfig(**row["mesh"]).sizes.values()))
         lines.append(
             [
                 row["model"],
                 row["topology"],
                 mesh,
-                str(row["accumulation"]),
+                str(row["accumulation"] * row.get("microbatches", 1)),
                 "+".join(row["remat"]),
                 row["optimizer"],
                 *gib,

@@ -80,8 +80,11 @@ def draw_parts() -> None:
 
 def _seconds(plan: Plan) -> dict[str, float]:
     time = plan.time
-    networks = {f"{axis} network": time.exposed.get(axis, 0.0) for axis in ("data", "fsdp", "sequence", "tensor")}
+    networks = {
+        f"{axis} network": time.exposed.get(axis, 0.0) for axis in ("pipeline", "data", "fsdp", "sequence", "tensor")
+    }
     parts = {"products": time.products - time.recomputation, "recomputation": time.recomputation, "memory": time.memory}
+    parts["pipeline bubble"] = time.bubble
     return parts | networks | {"host": time.exposed.get("host", 0.0)}
 
 

@@ -12,6 +12,7 @@ from partitioning.layout import Layout
 from partitioning.shares import BFLOAT16, FLOAT32, Share
 from partitioning.workload import MOST_SCORES, Stack, Tensor, Workload
 
+_PASSED = 3  # copies of a part's states, of those that wait for a stage and their gradients
 _FACTORED_FROM = 128  # optax.scale_by_factored_rms: smaller matrices keep all moments
 
 
@@ -92,20 +93,21 @@ def step_memory(workload: Workload, layout: Layout, chip: Chip, batch_size: int)
         optimizer = FLOAT32 * sum(moment.size / share.shards(moment) for moment in moments)
     stacked = FLOAT32 * sum(size for tensor, size in cut if tensor.stacked)
     accumulated = parameters if layout.accumulation > 1 else 0.0
-    kept = sum(_kept(stack, layout.remat, share, observed) for stack in workload.stacks)
-    host = sum(offloaded(stack, layout.remat, share) for stack in workload.stacks)
+    exchanged = 2 * stacked if layout.rounds > 1 else 0.0  # layers in the order of the stages, and their gradients
+    kept = sum(_kept(stack, layout, share, observed) for stack in workload.stacks)
+    host = sum(offloaded(stack, layout, share) for stack in workload.stacks)
     vocabularies = [tensor for tensor in workload.tensors if tensor.axes == ("vocab", "embed")]
     tables = FLOAT32 * sum(tensor.size / share.gathered_shards(tensor) for tensor in vocabularies)
     table = tables / len(vocabularies)
     head = workload.head
     logits = FLOAT32 * share.rows * min(layout.chunk, head.positions) * share.vocabulary(head)
     layers = [_layer(stack, workload, share, observed) for stack in workload.stacks]
-    states = max(BFLOAT16 * share.tokens(stack) * stack.width for stack in workload.stacks)
+    states = BFLOAT16 * share.rows * max(stack.length / share.parts(stack) * stack.width for stack in workload.stacks)
     # (gradients, kept, working) at the logits, after them, in the layers, and at the embedding's gradient.
     peaks = [
         (0.0, kept, observed.logits * logits + observed.tables * table + observed.states * states),
         (0.0, kept, observed.summed_tables * table + observed.states * states),
-        (parameters, kept, max(layers)),
+        (parameters + exchanged, kept, max(layers)),
         (stacked, 0.0, observed.last_tables * tables + observed.states * states),
     ]
     gradients, kept, working = max(peaks, key=sum)
@@ -125,14 +127,16 @@ def factored_moments(tensor: Tensor) -> list[Tensor]:
     ]
 
 
-def _kept(stack: Stack, remat: Sequence[str], share: Share, observed: _Observed) -> float:
-    """Returns the bytes that the layers of a stack keep for the backward pass."""
+def _kept(stack: Stack, layout: Layout, share: Share, observed: _Observed) -> float:
+    """Returns the bytes that the layers of a stack keep for the backward pass, and a pipeline between them."""
     tokens = share.tokens(stack)
     states = BFLOAT16 * tokens * stack.width
     hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
     attentions = 2 if stack.crossed else 1
     queries = BFLOAT16 * tokens * share.split(stack.heads) * stack.head_dim * attentions
-    keys = BFLOAT16 * share.rows * (stack.length + stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
+    keys = (
+        BFLOAT16 * share.stage_rows * (stack.length + stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
+    )
     scores = FLOAT32 * _scores(stack, share)
     of_policy = {
         "none": observed.all_scores * scores
@@ -144,26 +148,34 @@ def _kept(stack: Stack, remat: Sequence[str], share: Share, observed: _Observed)
         "full": states,
         "offload": 0.0,
     }
-    return stack.layers * sum(of_policy[policy] for policy in remat) / len(remat)
+    of_layers = _passed_layers(stack, layout) * sum(of_policy[policy] for policy in layout.remat) / len(layout.remat)
+    return of_layers + (_PASSED * layout.microbatches * states if layout.mesh.pipeline > 1 else 0.0)
 
 
 def _scores(stack: Stack, share: Share) -> float:
     """Returns the scores that a layer keeps where nothing is recomputed; none where it makes them a part at a time."""
     queries = stack.length / share.parts(stack)
     kept = sum(keys for keys in (stack.keys, stack.crossed) if queries * keys <= MOST_SCORES)
-    return share.rows * share.split(stack.heads) * queries * kept
+    return share.stage_rows * share.split(stack.heads) * queries * kept
 
 
-def offloaded(stack: Stack, remat: Sequence[str], share: Share) -> float:
+def offloaded(stack: Stack, layout: Layout, share: Share) -> float:
     """Returns the bytes that wait in the host's memory."""
-    return remat.count("offload") / len(remat) * stack.layers * BFLOAT16 * share.tokens(stack) * stack.width
+    layers = layout.remat.count("offload") / len(layout.remat) * _passed_layers(stack, layout)
+    return layers * BFLOAT16 * share.tokens(stack) * stack.width
+
+
+def _passed_layers(stack: Stack, layout: Layout) -> float:
+    """Returns how many layers, of a device, a micro-batch each, wait for the backward pass."""
+    of_pass = stack.layers / (layout.mesh.pipeline * layout.rounds)
+    return of_pass * layout.passes
 
 
 def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) -> float:
     """Returns the bytes that the backward pass of one layer needs."""
     tokens = share.tokens(stack)
     queries = min(stack.length / share.parts(stack), MOST_SCORES / max(stack.keys, stack.crossed))
-    scores = FLOAT32 * share.rows * share.split(stack.heads) * queries * max(stack.keys, stack.crossed)
+    scores = FLOAT32 * share.stage_rows * share.split(stack.heads) * queries * max(stack.keys, stack.crossed)
     hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
     heads = BFLOAT16 * tokens * (share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = BFLOAT16 * tokens * stack.width
@@ -179,4 +191,9 @@ def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) 
 def _gathered_layer(tensors: Sequence[Tensor], stack: Stack, share: Share) -> float:
     """Returns the bytes of the bfloat16 parameters of a layer, gathered."""
     own = [tensor for tensor in tensors if tensor.stacked and tensor.path.startswith(stack.path)]
-    return BFLOAT16 * sum(tensor.size / share.gathered_shards(tensor) for tensor in own) / stack.layers
+    return (
+        BFLOAT16
+        * sum(tensor.size / share.gathered_shards(tensor) for tensor in own)
+        * share.mesh["pipeline"]
+        / stack.layers
+    )

@@ -16,6 +16,8 @@ from partitioning.workload import Workload
 POLICIES = ("none", "dots", "attention_saved", "full", "offload")
 FILLED = 0.9  # of a device's memory: predictions are that exact, and runtimes need some
 _CHUNK_TOKENS = 2048  # predicted tokens of a device whose logits are held together
+_ROUNDS = (1, 2, 4)  # of micro-batches through the stages of a pipeline
+_MOST_STAGES = 16
 _FEWEST_TOKENS = 512  # tokens of a row on a device
 _MOST_DEVICES = 16_384
 _LONGEST_POWER = 20  # a million tokens
@@ -153,6 +155,8 @@ def _cost(plan: Plan) -> float:
 
 def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan | None:
     rows = batch_size // (layout.mesh.data * layout.mesh.fsdp)
+    if layout.mesh.pipeline > 1:
+        return _best_microbatches(workload, slice_, batch_size, layout)
     for accumulation in _divisors(rows):
         chunk = _chunk(workload.head.positions, rows // accumulation)
         plan = make_plan(
@@ -161,6 +165,23 @@ def _fewest_parts(workload: Workload, slice_: Slice, batch_size: int, layout: La
         if plan.fits:
             return plan
     return None
+
+
+def _best_microbatches(workload: Workload, slice_: Slice, batch_size: int, layout: Layout) -> Plan | None:
+    """Returns the fastest plan of a pipeline that fits, all rows in one part of the batch."""
+    stages = layout.mesh.pipeline
+    rows = batch_size // (layout.mesh.data * layout.mesh.fsdp)
+    chunk = _chunk(workload.head.positions, rows // stages)
+    found = []
+    for rounds in _ROUNDS:
+        if any(stack.layers % (stages * rounds) for stack in workload.stacks):
+            continue
+        for power in range(1 + (rows // stages).bit_length()):
+            microbatches = stages * 2**power
+            if rows % microbatches == 0:
+                tried = dataclasses.replace(layout, chunk=chunk, microbatches=microbatches, rounds=rounds)
+                found.append(make_plan(workload, slice_, batch_size, tried))
+    return min((plan for plan in found if plan.fits), key=_cost, default=None)
 
 
 def _chunk(positions: float, rows: int) -> int:
@@ -173,13 +194,17 @@ def slice_meshes(slice_: Slice) -> Iterator[MeshConfig]:
     """Yields the meshes that a slice can hold: of TPUs, axes are products of whole sides of the torus."""
     if slice_.chip.torus:
         choices = itertools.product(MESH_AXES, repeat=len(slice_.shape))
-        yield from {_on_sides(slice_, axes): None for axes in choices}  # each mesh once
+        meshes = {_on_sides(slice_, axes): None for axes in choices}  # each mesh once
+        yield from (mesh for mesh in meshes if mesh.pipeline <= _MOST_STAGES)
         return
     for tensor in _divisors(slice_.shape[1]):
         for sequence in _divisors(slice_.size // tensor):
             rest = slice_.size // tensor // sequence
-            for fsdp in _divisors(rest):
-                yield MeshConfig(rest // fsdp, fsdp, tensor, sequence)
+            for pipeline in _divisors(slice_.shape[0]):  # over nodes
+                if pipeline > _MOST_STAGES or rest % pipeline:
+                    continue
+                for fsdp in _divisors(rest // pipeline):
+                    yield MeshConfig(rest // pipeline // fsdp, fsdp, tensor, sequence, pipeline)
 
 
 def _on_sides(slice_: Slice, axes: Sequence[str]) -> MeshConfig:
@@ -199,7 +224,8 @@ def _divides(workload: Workload, mesh: MeshConfig, batch_size: int) -> bool:
     return (
         long
         and (mesh.sequence == 1 or not any(stack.local for stack in workload.stacks))
-        and batch_size % (mesh.data * mesh.fsdp) == 0
+        and batch_size % (mesh.data * mesh.fsdp * mesh.pipeline) == 0
+        and all(stack.layers % mesh.pipeline == 0 for stack in workload.stacks)
         and all(dimension % mesh.tensor == 0 for dimension in (*split, workload.head.vocab_size))
         and all(stack.width % (mesh.fsdp * mesh.sequence) == 0 for stack in workload.stacks)
     )

@@ -17,11 +17,13 @@ class Share:
     """Of one device, in one part of an accumulated batch.
 
     Attributes:
-      rows: of the batch.
+      rows: of the batch, outside the layers.
+      stage_rows: of a micro-batch, in the layers.
       mesh: devices along each axis, by name.
     """
 
     rows: float
+    stage_rows: float
     mesh: dict[str, int]
 
     @classmethod
@@ -29,7 +31,7 @@ class Share:
         """Returns the share of a global batch."""
         mesh = layout.mesh.sizes
         rows = batch_size / (mesh["data"] * mesh["fsdp"] * layout.accumulation)
-        return cls(rows, mesh)
+        return cls(rows / mesh["pipeline"], rows / layout.microbatches, mesh)
 
     @property
     def tensor(self) -> int:
@@ -46,8 +48,8 @@ class Share:
         return head.vocab_size / parts if head.vocab_size % parts == 0 else self.split(head.vocab_size)
 
     def tokens(self, stack: Stack) -> float:
-        """Returns the tokens of a stack's rows."""
-        return self.rows * stack.length / self.parts(stack)
+        """Returns the tokens of a stack's rows, of a micro-batch."""
+        return self.stage_rows * stack.length / self.parts(stack)
 
     def parts(self, stack: Stack) -> int:
         """Returns into how many parts the tokens of a stack's row are cut."""

@@ -14,7 +14,7 @@ from partitioning import PartitioningError
 from partitioning.ahead_of_time import OutOfMemory, compile_program
 from partitioning.hardware import GIB
 from partitioning.layout import Layout
-from partitioning.mesh import MESH_AXES
+from partitioning.mesh import describe_sizes
 from partitioning.planner import Plan, largest_batch, longest_rows, search_plans, smallest_slice
 from partitioning.rules import explain_replication, partition_spec, split_axes
 from partitioning.shares import FLOAT32
@@ -22,7 +22,7 @@ from partitioning.slices import Slice, known_slices
 from partitioning.topologies import topology_devices
 from partitioning.workload import Workload
 
-PLAN_HEADERS = (" x ".join(MESH_AXES), "parts", "remat", "optimizer", "GiB", "s a step", "tokens/s", "of peak", "limit")
+PLAN_HEADERS = ("mesh", "parts", "remat", "optimizer", "GiB", "s a step", "tokens/s", "of peak", "limit")
 VERIFIED_HEADERS = ("plan", "GiB predicted", "GiB compiled", "ratio", "compiled in")
 RULE_HEADERS = ("parameter", "shape", "logical axes", "mesh axes", "MiB a device", "not split")
 _HOUR = 3600.0
@@ -76,7 +76,7 @@ def plans_table(plans: Sequence[Plan], workload: Workload) -> str:
     rows = [
         [
             _mesh(plan.layout),
-            str(plan.layout.accumulation),
+            str(plan.layout.accumulation * plan.layout.microbatches),
             "+".join(plan.layout.remat),
             plan.layout.optimizer,
             f"{plan.memory.total / GIB:.1f}",
@@ -104,6 +104,7 @@ def parts_text(plan: Plan) -> str:
         "products": plan.time.products - plan.time.recomputation,
         "recomputation": plan.time.recomputation,
         "memory": plan.time.memory,
+        "pipeline bubble": plan.time.bubble,
         **{f"{axis} network": exposed for axis, exposed in plan.time.exposed.items()},
     }
     lines = [f"GiB a device, of {plan.slice_.chip.memory / GIB:.1f}: {_parts({k: v / GIB for k, v in memory.items()})}"]
@@ -221,13 +222,15 @@ def plan_gin(model: PlannedModel, plan: Plan) -> str:
         *(f"MeshConfig.{axis} = {size}" for axis, size in layout.mesh.sizes.items()),
         f"TrainerConfig.accumulation = {layout.accumulation}",
         f"{name}.remat = {remat}",
+        f"{name}.pipeline_microbatches = {layout.microbatches if layout.mesh.pipeline > 1 else 0}",
+        f"{name}.pipeline_rounds = {layout.rounds}",
         f"{objective}.chunk_length = {layout.chunk}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _mesh(layout: Layout) -> str:
-    return " x ".join(str(size) for size in layout.mesh.sizes.values())
+    return describe_sizes(list(layout.mesh.sizes.values()))
 
 
 def _parts(values: dict[str, float]) -> str:

@@ -57,7 +57,13 @@ class PlannedModel:
 
     def lower(self, layout: Layout, devices: list[jax.Device], batch_size: int) -> jax.stages.Lowered:
         """Returns the step of a global batch under a layout, for devices that need not be here."""
-        config = dataclasses.replace(self.config, dtype="bfloat16", remat=layout.remat)
+        config = dataclasses.replace(
+            self.config,
+            dtype="bfloat16",
+            remat=layout.remat,
+            pipeline_microbatches=layout.microbatches if layout.mesh.pipeline > 1 else 0,
+            pipeline_rounds=layout.rounds,
+        )
         if not isinstance(config, EncoderDecoderConfig):
             config = dataclasses.replace(config, max_length=max(config.max_length, self.length))
         schedule = Cosine(peak=1e-3, warmup_steps=100, total_steps=1000)

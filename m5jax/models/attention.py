@@ -59,8 +59,8 @@ class Attention(nnx.Module):
         self, context: Float[Array, "batch keys embed"], rotation: Rotation | None
     ) -> tuple[Float[Array, "batch keys kv_heads head_dim"], Float[Array, "batch keys kv_heads head_dim"]]:
         """Returns what `attend` attends to."""
-        key = constrain(linear(context, self.key[...], self.dtype), "batch", "length", "kv_heads", "head_dim")
-        value = constrain(linear(context, self.value[...], self.dtype), "batch", "length", "kv_heads", "head_dim")
+        key = constrain(linear(context, self.key, self.dtype), "batch", "length", "kv_heads", "head_dim")
+        value = constrain(linear(context, self.value, self.dtype), "batch", "length", "kv_heads", "head_dim")
         if self.normalized:
             key = self.key_norm(key)
         key = key if rotation is None else rotate(key, rotation)
@@ -77,10 +77,10 @@ class Attention(nnx.Module):
         view: View,
     ) -> Float[Array, "batch length embed"]:
         """Returns the attention of `x` to keys and values of `keys_and_values`."""
-        query = constrain(linear(x, self.query[...], self.dtype), "batch", "length", "heads", "head_dim")
+        query = constrain(linear(x, self.query, self.dtype), "batch", "length", "heads", "head_dim")
         if self.normalized:
             query = self.query_norm(query)
         if view.rotation is not None:
             query = rotate(query, view.rotation)
         attended = view.attend(checkpoint_name(query, "query"), key, value, self.scale)
-        return linear(checkpoint_name(attended, "attended"), self.output[...], self.dtype, contracted=2)
+        return linear(checkpoint_name(attended, "attended"), self.output, self.dtype, contracted=2)

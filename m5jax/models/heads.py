@@ -8,6 +8,7 @@ from m5jax.models.layer_parts import make_norm
 from m5jax.models.layers import ACTIVATIONS, linear, normal_parameter
 from m5jax.models.settings import ModelSettings
 from partitioning import constrain
+from partitioning.rules import gather_parameter
 
 POOLINGS = ("mean", "first")
 
@@ -28,7 +29,7 @@ class MaskedLanguageModelHead(nnx.Module):
         self, hidden: Float[Array, "batch budget embed"], embedding: Float[Array, "vocab embed"]
     ) -> Float[Array, "batch budget vocab"]:
         """Returns float32 logits."""
-        dense = linear(hidden, self.dense[...], self.config.compute_dtype)
+        dense = linear(hidden, self.dense, self.config.compute_dtype)
         transformed = self.norm(ACTIVATIONS[self.config.activation](dense))
         # Without this pin XLA computes wrong gradients of the dense layer and the norm on a 2 x 2 x 2 mesh.
         transformed = constrain(transformed, "batch", None, "embed")
@@ -42,7 +43,8 @@ def token_logits(
     """Returns float32 logits: products of states with the vocabulary's rows, which grow with the width and are divided
     by how much (arXiv 2203.03466, table 8)."""
     flat = hidden.reshape(-1, hidden.shape[-1])  # as in `linear`
-    logits = jnp.matmul(flat, embedding.astype(config.compute_dtype).T, preferred_element_type=jnp.float32)
+    embedding = gather_parameter(embedding.astype(config.compute_dtype), ("vocab", "embed"))
+    logits = jnp.matmul(flat, embedding.T, preferred_element_type=jnp.float32)
     logits = logits / config.width_multiple
     return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 

@@ -11,10 +11,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
 from partitioning import constrain
+from partitioning.rules import gather_parameter
 
+PRODUCT = "product"  # by which remat policies know what `linear` returns
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled
 
 
@@ -27,16 +30,38 @@ def normal_parameter(
 
 
 def linear(
-    x: Float[Array, "..."], kernel: Float[Array, "..."], dtype: jnp.dtype, contracted: int = 1
+    x: Float[Array, "..."], kernel: nnx.Param[jax.Array], dtype: jnp.dtype, contracted: int = 1
 ) -> Float[Array, "..."]:
-    """Returns the product over the last `contracted` axes of `x` and the first of `kernel`, in `dtype`.
+    """Returns the product over the last `contracted` axes of `x` and the first of a parameter, in `dtype`.
 
     Runs as one product of matrices: for gradients of products with several leading axes, XLA's CPU backend first copies
     the operands into another layout.
     """
+    axes = tuple(name for name in kernel.logical_axes if name != "layers")
     leading, trailing = x.shape[: x.ndim - contracted], kernel.shape[contracted:]
-    size = math.prod(kernel.shape[:contracted])
-    return (x.reshape(-1, size) @ kernel.reshape(size, -1).astype(dtype)).reshape(*leading, *trailing)
+    rows = x.reshape(-1, math.prod(kernel.shape[:contracted]))
+    product = checkpoint_name(_product(axes, rows, kernel[...].astype(dtype)), PRODUCT)
+    return product.reshape(*leading, *trailing)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(axes: tuple[str, ...], x: Float[Array, "rows size"], kernel: Float[Array, "..."]) -> Array:
+    """Returns rows times a kernel, whose part of each device is gathered here and, rather than kept, again for the
+    backward pass."""
+    return x @ gather_parameter(kernel, axes).reshape(x.shape[1], -1)
+
+
+def _product_forward(axes: tuple[str, ...], x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _product(axes, x, kernel), (x, kernel)
+
+
+def _product_backward(axes: tuple[str, ...], kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    gathered = gather_parameter(kernel, axes).reshape(x.shape[1], -1)
+    return gradient @ gathered.T, constrain((x.T @ gradient).reshape(kernel.shape), *axes)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 class LayerNorm(nnx.Module):
@@ -127,9 +152,9 @@ class GatedMlp(nnx.Module):
         self.down = normal_parameter(rngs, (hidden, width), ("mlp", "embed"), output_stddev)
 
     def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
-        up = constrain(linear(x, self.up[...], self.dtype), "batch", "length", "mlp")
-        gate = constrain(linear(x, self.gate[...], self.dtype), "batch", "length", "mlp")
-        return linear(_gated(up, gate, self.activation), self.down[...], self.dtype)
+        up = constrain(linear(x, self.up, self.dtype), "batch", "length", "mlp")
+        gate = constrain(linear(x, self.gate, self.dtype), "batch", "length", "mlp")
+        return linear(_gated(up, gate, self.activation), self.down, self.dtype)
 
 
 def embed_tokens(

@@ -13,6 +13,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key
 
+from m5jax.models.layers import PRODUCT
 from m5jax.models.pipeline import Schedule, count_parts, run_stages
 from partitioning.rules import current_stages
 
@@ -22,7 +23,7 @@ LAYER_INPUT = "layer_input"
 # What the backward pass keeps of each layer beside its input; the rest is computed again (`jax.checkpoint`).
 REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
     "none": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
     "attention_saved": jax.checkpoint_policies.save_only_these_names("query", "key", "value", "attended"),
     "full": jax.checkpoint_policies.nothing_saveable,
     # The input too leaves the device, to the memory of its host.

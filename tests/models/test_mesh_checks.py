@@ -18,7 +18,7 @@ def mesh(**sizes: int) -> jax.sharding.AbstractMesh:
         ({"tensor": 4}, "MeshConfig.tensor = 4 does not divide EncoderConfig.heads = 2"),
         ({"fsdp": 3}, "MeshConfig.fsdp = 3 does not divide EncoderConfig.width = 16"),
         ({"sequence": 3}, "MeshConfig.sequence = 3 does not divide DataConfig.length = 8"),
-        ({"pipeline": 3}, "MeshConfig.pipeline = 3 stages x EncoderConfig.pipeline_rounds = 1 do not divide 2"),
+        ({"pipeline": 2}, "MeshConfig.pipeline = 2 stages x EncoderConfig.pipeline_rounds = 1 do not divide 3"),
     ],
 )
 def test_what_does_not_divide_is_named(sizes, message):

@@ -101,11 +101,15 @@ def test_each_mesh_axis_is_used_once_and_divides(dimensions: list[tuple[str | No
 
 
 def test_unknown_names_and_wrong_ranks_are_refused() -> None:
-    with pytest.raises(PartitioningError, match="no rule for the logical axis 'embde'; known: batch, replicas, layers, length"):
+    with pytest.raises(
+        PartitioningError, match="no rule for the logical axis 'embde'; known: batch, replicas, layers, length"
+    ):
         partition_spec(("embde",), (4,), MESH_SHAPE)
     with pytest.raises(PartitioningError, match=r"do not fit the shape \(4, 4\)"):
         partition_spec(("embed",), (4, 4), MESH_SHAPE)
-    with pytest.raises(PartitioningError, match=r"names \['expert'\]; mesh axes: pipeline, data, fsdp, sequence, tensor"):
+    with pytest.raises(
+        PartitioningError, match=r"names \['expert'\]; mesh axes: pipeline, data, fsdp, sequence, tensor"
+    ):
         partition_spec(("mlp",), (4,), MESH_SHAPE, (("mlp", "expert"),))
 
 
