@@ -2,9 +2,11 @@
 
     python benchmarks/published.py
 
-Nothing is measured here. Utilization is of the products that a model needs, without those made again. Rows with
-pipelines are not predicted yet. All batches are taken in one part, since these runs add gradients up once a step. Of
-the catalog's runs the rows a step and what was recomputed are not known, and assumed.
+Nothing is measured here. Utilization is of the products that a model needs, without those made again. All batches are
+taken in one part, or as micro-batches of one row through a pipeline, and gradients are summed once a step, as by these
+runs. Of the catalog's runs the rows a step and what was recomputed are not known, and assumed.
+
+Beside them: the smallest slices that hold the last of these models, of a trillion parameters.
 """
 
 import dataclasses
@@ -20,10 +22,11 @@ from benchmarks.scale import write_page
 from m5jax.configuration.planned_model import describe_workload
 from m5jax.evaluation.tables import MISSING, format_table
 from m5jax.models import DecoderConfig, EncoderConfig
-from partitioning.layout import Layout
-from partitioning.mesh import MeshConfig
-from partitioning.planner import Plan, best_plans, make_plan
+from partitioning.layout import OPTIMIZERS, Layout
+from partitioning.mesh import MeshConfig, describe_sizes
+from partitioning.planner import Plan, best_plans, make_plan, smallest_slice
 from partitioning.slices import parse_slice
+from partitioning.time_model import step_time
 from partitioning.workload import Workload
 
 RESULT = Path(__file__).resolve().parent / "results" / "published.json"
@@ -31,7 +34,21 @@ MEGATRON = "arXiv 2104.04473, table 1"
 MAXTEXT = "MaxText, src/maxtext/configs/tpu/v5e/README.md and scripts beside it"
 CATALOG = "pre-training of catalog encoders, 16 nodes of 8 A100-40GB"
 PLANNED = ("planned", "planned_on_h200")
-HEADERS = ("run", "hardware", "rows/s", "of peak", "predicted", "ratio", "planned", "on h200:16x8")
+HEADERS = ("run", "hardware", "rows/s", "of peak", "by 6 N", "predicted", "ratio", "planned", "on h200:16x8")
+TRILLION = "Megatron-LM 1008.0B"
+TRILLION_ROWS = 2048
+TRILLION_HEADERS = (
+    "optimizer",
+    "smallest slice",
+    "devices",
+    "mesh",
+    "parts",
+    "remat",
+    "GiB",
+    "of",
+    "s a step",
+    "of peak",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +82,9 @@ class Published:
 
     def predicted(self) -> Plan:
         """Returns what the cost model says of the run's own layout."""
-        return make_plan(self.workload(self.fused), parse_slice(self.hardware), self.rows, self.layout)
+        workload, slice_ = self.workload(self.fused), parse_slice(self.hardware)
+        plan = make_plan(workload, slice_, self.rows, self.layout)
+        return dataclasses.replace(plan, time=step_time(workload, self.layout, slice_, self.rows, summed_once=True))
 
     def planned(self, hardware: str) -> Plan:
         """Returns what the planner would choose for as many rows a step."""
@@ -82,8 +101,19 @@ def catalog(billions: float, length: int, rows: int, layout: Layout, measured: f
     return Published(name, CATALOG, config, "a100-40gb:16x8", length, rows, layout, measured, False, rows_assumed=True)
 
 
-def megatron(name: str, shape: tuple[int, int, int], tensor: int, gpus: int, rows: int, teraflops: float) -> Published:
-    """Returns a row of Megatron-LM's table: width, heads and layers of a GPT with 51,200 pieces and 2,048 tokens."""
+def megatron(
+    name: str, shape: tuple[int, int, int], mesh: tuple[int, int], gpus: int, rows: int, teraflops: float
+) -> Published:
+    """Returns a row of Megatron-LM's table, of a GPT with 51,200 pieces and 2,048 tokens.
+
+    Args:
+      name: parameters.
+      shape: width, heads and layers.
+      mesh: devices that split a layer's tensors, and stages.
+      gpus: of all.
+      rows: a step.
+      teraflops: a second and GPU.
+    """
     width, heads, layers = shape
     # A gated MLP of 8/3 width has the products of one of 4 width that is not.
     config = DecoderConfig(
@@ -91,8 +121,10 @@ def megatron(name: str, shape: tuple[int, int, int], tensor: int, gpus: int, row
     )
     # Theirs count what is made again (section 5.1, equation 2).
     flops = 96 * 2048 * layers * width**2 * (1 + 2048 / (6 * width) + 51_200 / (16 * layers * width))
-    data = gpus // tensor
-    layout = Layout(MeshConfig(data, 1, tensor), 1, ("full",), chunk=2048)
+    tensor, pipeline = mesh
+    data = gpus // tensor // pipeline
+    parts = rows // data if pipeline > 1 else 1
+    layout = Layout(MeshConfig(data, 1, tensor, pipeline=pipeline), 1, ("full",), chunk=2048, microbatches=parts)
     measured, hardware = teraflops * 1e12 * gpus / flops, f"a100:{gpus // 8}x8"
     return Published(f"Megatron-LM {name}", MEGATRON, config, hardware, 2048, rows, layout, measured, False)
 
@@ -113,10 +145,16 @@ RUNS = (
     catalog(1.5, 512, 2048, Layout(MeshConfig(128, 1, 1), 1, ("dots",), chunk=77), 4_703),
     catalog(10, 128, 4096, Layout(MeshConfig(1, 128, 1), 1, ("full",), chunk=19), 1_688),
     catalog(10, 512, 768, Layout(MeshConfig(1, 128, 1), 1, ("full",), chunk=77), 345),
-    megatron("1.7B", (2304, 24, 24), 1, 32, 512, 137),
-    megatron("3.6B", (3072, 32, 30), 2, 64, 512, 138),
-    megatron("7.5B", (4096, 32, 36), 4, 128, 512, 142),
-    megatron("18.4B", (6144, 48, 40), 8, 256, 1024, 135),
+    megatron("1.7B", (2304, 24, 24), (1, 1), 32, 512, 137),
+    megatron("3.6B", (3072, 32, 30), (2, 1), 64, 512, 138),
+    megatron("7.5B", (4096, 32, 36), (4, 1), 128, 512, 142),
+    megatron("18.4B", (6144, 48, 40), (8, 1), 256, 1024, 135),
+    megatron("39.1B", (8192, 64, 48), (8, 2), 512, 1536, 138),
+    megatron("76.1B", (10_240, 80, 60), (8, 4), 1024, 1792, 140),
+    megatron("145.6B", (12_288, 96, 80), (8, 8), 1536, 2304, 148),
+    megatron("310.1B", (16_384, 128, 96), (8, 16), 1920, 2160, 155),
+    megatron("529.6B", (20_480, 128, 105), (8, 35), 2520, 2520, 163),
+    megatron("1008.0B", (25_600, 160, 128), (8, 64), 3072, 3072, 163),
     maxtext("16B", (4096, 64, 32, 28_672), 6, 0.6110),
     maxtext("32B", (8192, 64, 32, 28_672), 4, 0.6686),
     maxtext("64B", (8192, 128, 32, 57_344), 2, 0.5990),
@@ -149,24 +187,63 @@ def describe(run: Published) -> dict[str, Any]:
     return described
 
 
+def hold_trillion(chip: str, optimizer: str) -> Plan:
+    """Returns the best plan of the smallest slice of a chip that holds a trillion parameters."""
+    workload = next(run for run in RUNS if run.name == TRILLION).workload(None)
+    smallest = smallest_slice(workload, parse_slice(chip), TRILLION_ROWS, (optimizer,))
+    if smallest is None:
+        raise SystemExit(f"a trillion parameters fit on no slice of {chip} with {optimizer}")
+    return best_plans(workload, smallest, TRILLION_ROWS, (optimizer,))[0]
+
+
+def trillion_table(plans: list[Plan]) -> str:
+    workload = next(run for run in RUNS if run.name == TRILLION).workload(None)
+    rows = [
+        [
+            plan.layout.optimizer,
+            plan.slice_.name,
+            str(plan.slice_.size),
+            describe_sizes(list(plan.layout.mesh.sizes.values())),
+            str(plan.layout.accumulation * plan.layout.microbatches),
+            "+".join(plan.layout.remat),
+            f"{plan.memory.total / 2**30:.1f}",
+            f"{plan.slice_.chip.memory / 2**30:.1f}",
+            f"{plan.time.total:.0f}",
+            f"{plan.utilization(workload):.0%}",
+        ]
+        for plan in plans
+    ]
+    return format_table(TRILLION_HEADERS, rows, ["left", "left", "right", "left", "right", "left", *["right"] * 4])
+
+
 def main() -> None:
     runs = [describe(run) for run in RUNS]
-    RESULT.write_text(json.dumps({"environment": environment(), "runs": runs}, indent=1) + "\n", encoding="utf-8")
+    trillion = [hold_trillion(chip, name) for chip in ("v5p:4x4x4", "h200:8") for name in OPTIMIZERS]
+    held = [
+        {"slice": plan.slice_.name, "optimizer": plan.layout.optimizer, "mesh": plan.layout.mesh.sizes}
+        for plan in trillion
+    ]
+    result = {"environment": environment(), "runs": runs, "trillion": held}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     rows = [
         [
             run["run"],
             run["hardware"],
             f"{run['measured_rows_per_second']:,.0f}",
             f"{run['measured_utilization']:.0%}",
+            f"{run['measured_utilization_by_6_n_tokens']:.0%}",
             f"{run['predicted_rows_per_second']:,.0f}",
             f"{run['ratio']:.2f}",
             *(f"{run[key]['rows_per_second']:,.0f}" if key in run else MISSING for key in PLANNED),
         ]
         for run in runs
     ]
-    table = format_table(HEADERS, rows, ["left", "left", *["right"] * 6])
+    table = format_table(HEADERS, rows, ["left", "left", *["right"] * 7])
     print(table)
     write_page("published", table)
+    table = trillion_table(trillion)
+    print(table)
+    write_page("trillion", table)
 
 
 if __name__ == "__main__":

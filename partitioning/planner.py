@@ -16,7 +16,8 @@ from partitioning.workload import Workload
 POLICIES = ("none", "dots", "attention_saved", "full", "offload")
 FILLED = 0.9  # of a device's memory: predictions are that exact, and runtimes need some
 _CHUNK_TOKENS = 2048  # predicted tokens of a device whose logits are held together
-_ROUNDS = (1, 2, 4)  # of micro-batches through the stages of a pipeline
+_ROUNDS = (1, 2)  # of micro-batches through the stages of a pipeline
+_PARTS_A_STAGE = (1, 2, 4, 8, 16)  # micro-batches
 _MOST_STAGES = 16
 _FEWEST_TOKENS = 512  # tokens of a row on a device
 _MOST_DEVICES = 16_384
@@ -176,8 +177,7 @@ def _best_microbatches(workload: Workload, slice_: Slice, batch_size: int, layou
     for rounds in _ROUNDS:
         if any(stack.layers % (stages * rounds) for stack in workload.stacks):
             continue
-        for power in range(1 + (rows // stages).bit_length()):
-            microbatches = stages * 2**power
+        for microbatches in (stages * parts for parts in _PARTS_A_STAGE):
             if rows % microbatches == 0:
                 tried = dataclasses.replace(layout, chunk=chunk, microbatches=microbatches, rounds=rounds)
                 found.append(make_plan(workload, slice_, batch_size, tried))

@@ -21,6 +21,7 @@ LABELS = "vocabulary/labels.json"
 MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")
 MAY_CHANGE_OF_RUN = ("run_dir", "vocabulary", "task_modules")
 MAY_CHANGE_WHOLLY = ("KeepPolicy", "MeshConfig")
+MAY_CHANGE_OF_MODEL = ("remat", "pipeline_microbatches", "pipeline_rounds")
 MAY_CHANGE_OF_TRAINER = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 
@@ -169,7 +170,9 @@ def _default(key: str) -> str:
 
 def _may_change(key: str) -> bool:
     name, _, argument = key.partition(".")
+    models = ("EncoderConfig", "EncoderDecoderConfig", "DecoderConfig")
     by_argument = {"Run": MAY_CHANGE_OF_RUN, "TrainerConfig": MAY_CHANGE_OF_TRAINER}
+    by_argument |= dict.fromkeys(models, MAY_CHANGE_OF_MODEL)
     return key in MAY_CHANGE or name in MAY_CHANGE_WHOLLY or argument in by_argument.get(name, ())
 
 

@@ -36,6 +36,17 @@ def test_a_longer_run_is_a_change_that_is_said(tmp_path):
     assert changes == ["TRAIN_STEPS: 20 there, 40 now"]
 
 
+def test_where_and_how_a_model_is_computed_may_change(tmp_path):
+    prepare_run_directory(tmp_path, CONFIG_TEXT + "EncoderConfig.remat = 'none'\n")
+    now = "EncoderConfig.remat = 'full'\nEncoderConfig.pipeline_rounds = 2\nMeshConfig.pipeline = 4\n"
+    changes = prepare_run_directory(tmp_path, CONFIG_TEXT + now)
+    assert [change.partition(":")[0] for change in changes] == [
+        "EncoderConfig.pipeline_rounds",
+        "EncoderConfig.remat",
+        "MeshConfig.pipeline",
+    ]
+
+
 def test_a_run_from_before_an_option_has_its_default(tmp_path):
     options = "EncoderConfig.norm = 'layer'\nEncoderConfig.kv_heads = None\nEncoderConfig.rotary_theta = 10000.0\n"
     prepare_run_directory(tmp_path, CONFIG_TEXT)
