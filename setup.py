@@ -15,6 +15,7 @@ ACCELERATED = [
     "jaxtyping>=0.3.9",
     "matplotlib>=3.10",  # the report's curves; imported when a report is written
     "numpy>=2.1",
+    "scipy>=1.14",
     "tabulate>=0.10",
     "tensorboardX>=2.6.4",  # writes event files without TensorFlow
     "tqdm>=4.67",
@@ -47,7 +48,6 @@ TESTING = [
     "pandas>=2.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
-    "scipy>=1.14",
 ]
 LINTING = ["mypy>=1.15", "ruff>=0.12", "types-pyyaml", "types-tqdm"]
 EXTRAS = {

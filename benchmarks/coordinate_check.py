@@ -68,9 +68,9 @@ def _shape(width: int, base: MaximalUpdate | None) -> dict[str, Any]:
 
 
 MODELS: dict[str, tuple[Callable[..., Any], Objective, StatesOf]] = {
-    "encoder": (encoder, LanguageModel(), functools.partial(predicted_states, dropout_key=None)),
-    "decoder": (decoder, LanguageModel(), functools.partial(predicted_states, dropout_key=None)),
-    "encoder-decoder": (encoder_decoder, SequenceToSequence(), functools.partial(target_states, dropout_key=None)),
+    "encoder": (encoder, LanguageModel(), functools.partial(predicted_states, dropout_keys=None)),
+    "decoder": (decoder, LanguageModel(), functools.partial(predicted_states, dropout_keys=None)),
+    "encoder-decoder": (encoder_decoder, SequenceToSequence(), functools.partial(target_states, dropout_keys=None)),
 }
 
 

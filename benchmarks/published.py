@@ -177,7 +177,12 @@ def describe(run: Published) -> dict[str, Any]:
         "measured_utilization_by_6_n_tokens": run.measured * 6 * workload.parameters * run.length / peak,
         "predicted_rows_per_second": plan.rows_per_second,
         "ratio": plan.rows_per_second / run.measured,
-        "seconds": {"products": plan.time.products, "memory": plan.time.memory, **plan.time.exposed},
+        "seconds": {
+            "products": plan.time.products,
+            "memory": plan.time.memory,
+            "bubble": plan.time.bubble,
+            **plan.time.exposed,
+        },
     }
     if run.source == CATALOG:
         for key, hardware in zip(PLANNED, (run.hardware, "h200:16x8"), strict=True):

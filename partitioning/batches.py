@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from partitioning.errors import PartitioningError
-from partitioning.mesh import BATCH_AXES, MESH_AXES, batch_shards
+from partitioning.mesh import BATCH_AXES, MESH_AXES, batch_shards, describe_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ def batch_share(mesh: Mesh) -> Share:
     shares = sorted({tuple(sorted(parts)) for parts in held.values()})
     if sum(map(len, shares)) != batch_shards(mesh) or len({len(parts) for parts in shares}) != 1:
         raise PartitioningError(
-            f"mesh {dict(mesh.shape)} splits a batch so that processes share only some of their rows; let data x fsdp "
-            f"be a multiple or a divisor of the {len(held)} processes"
+            f"mesh {describe_sizes(list(mesh.shape.values()))} splits a batch so that processes share only some of "
+            f"their rows; let pipeline x data x fsdp be a multiple or a divisor of the {len(held)} processes"
         )
     return Share(shares.index(tuple(sorted(held[jax.process_index()]))), len(shares))
 

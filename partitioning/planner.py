@@ -60,7 +60,8 @@ def make_plan(workload: Workload, slice_: Slice, batch_size: int, layout: Layout
 def search_plans(
     workload: Workload, slice_: Slice, batch_size: int, optimizers: Sequence[str] = OPTIMIZERS
 ) -> list[Plan]:
-    """Returns plans that fit, the fastest first; of each mesh and policy the one with the fewest parts.
+    """Returns plans that fit, the fastest first: of each mesh and policy the one with the fewest parts, of those with
+    a pipeline the fastest.
 
     Raises:
       PartitioningError: no mesh of the slice splits the model and the batch.
@@ -118,7 +119,7 @@ def largest_batch(workload: Workload, slice_: Slice, optimizers: Sequence[str] =
     return (
         _largest(
             lambda rows: any(
-                plan.layout.accumulation == 1
+                plan.layout.accumulation * plan.layout.microbatches == 1
                 for plan in _plans_or_none(workload, slice_, rows * slice_.size, optimizers)
             )
         )
@@ -223,7 +224,8 @@ def _divides(workload: Workload, mesh: MeshConfig, batch_size: int) -> bool:
     long = mesh.sequence == 1 or (first.length / mesh.sequence >= _FEWEST_TOKENS and first.length % mesh.sequence == 0)
     return (
         long
-        and (mesh.sequence == 1 or not any(stack.local for stack in workload.stacks))
+        # Nor is it worth to compute both views of layers that see near tokens, as stages side by side do.
+        and (mesh.sequence * mesh.pipeline == 1 or not any(stack.local for stack in workload.stacks))
         and batch_size % (mesh.data * mesh.fsdp * mesh.pipeline) == 0
         and all(stack.layers % mesh.pipeline == 0 for stack in workload.stacks)
         and all(dimension % mesh.tensor == 0 for dimension in (*split, workload.head.vocab_size))

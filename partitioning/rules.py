@@ -190,6 +190,11 @@ def current_stages() -> int:
     return 1 if mesh is None or mesh.empty or _within_stage.get() else mesh.shape.get(STAGES, 1)
 
 
+def is_within_stage() -> bool:
+    """Returns whether what is traced is one stage of a pipeline."""
+    return _within_stage.get()
+
+
 @contextlib.contextmanager
 def within_stage() -> Iterator[None]:
     """Within its context arrays are those of one stage: nothing is split over `STAGES`."""

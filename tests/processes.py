@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,13 +28,21 @@ def run_together(commands: Sequence[Sequence[str]], devices: int) -> list[Finish
     # Not optimized: what takes time here is to compile.
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen(command, env=env, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True) for command in commands
-    ]
-    try:
-        printed = [process.communicate(timeout=400) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [Finished(process.returncode, *texts) for process, texts in zip(processes, printed, strict=True)]
+    with tempfile.TemporaryDirectory() as folder:
+        # Into files: a pipe that is read later would stop a process that fills it, and all that wait for that.
+        printed = [[(Path(folder) / f"{name}_{index}").open("w+") for name in "oe"] for index in range(len(commands))]
+        processes = [
+            subprocess.Popen(command, env=env, cwd=REPOSITORY, stdout=output, stderr=errors)
+            for command, (output, errors) in zip(commands, printed, strict=True)
+        ]
+        try:
+            for process in processes:
+                process.wait(timeout=400)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+            texts = [[Path(file.name).read_text() for file in files] for files in printed]
+            for file in [file for files in printed for file in files]:
+                file.close()
+    return [Finished(process.returncode, *own) for process, own in zip(processes, texts, strict=True)]

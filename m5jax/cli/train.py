@@ -70,6 +70,8 @@ def parse_run(command: list[str]) -> "Run":
     parser = _Parser(allow_abbrev=False)
     add_parser(parser.add_subparsers(required=True, metavar="train"))
     parsed = parser.parse_args(split_gin_overrides(command))
+    if parsed.distributed or (parsed.coordinator, parsed.processes, parsed.process) != (None,) * 3:
+        raise UserError("after -- stands the command of one machine, without --distributed and --coordinator")
     return load_run(parsed.gin_file, parsed.gin)
 
 
@@ -86,10 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     from m5jax.configuration.load import load_run
     from m5jax.data.load_tensorflow import load_tensorflow
     from m5jax.training.interruption import EXIT_INTERRUPTED, TrainingInterrupted
+    from m5jax.training.processes import failing_together
 
-    configured = load_run(arguments.gin_file, arguments.gin)
     join_others(arguments)
-    load_tensorflow()  # seconds: only once the configuration is sound
+    with failing_together():
+        configured = load_run(arguments.gin_file, arguments.gin)
+        load_tensorflow()  # seconds: only once the configuration is sound
     from m5jax.configuration.launch import train_run
 
     try:

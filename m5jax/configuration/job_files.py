@@ -4,6 +4,7 @@ A run that was stopped with a checkpoint ends with status 75 (`EXIT_INTERRUPTED`
 """
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -44,7 +45,7 @@ class Job:
     written_by: str
 
     def __post_init__(self) -> None:
-        if not self.name.replace("-", "").isalnum() or not self.name.isascii() or self.name != self.name.lower():
+        if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", self.name):
             raise UserError(f"--name={self.name} is no name of a job; allowed: small letters, digits and dashes")
 
     @property
@@ -153,7 +154,10 @@ def jobset_manifest(job: Job, image: str, volume: str) -> str:
             else {},
         },
         "spec": {
-            "failurePolicy": {"maxRestarts": _RESTARTS},
+            "failurePolicy": {
+                "maxRestarts": _RESTARTS,
+                "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+            },
             "replicatedJobs": [
                 {
                     "name": "hosts",
@@ -163,6 +167,10 @@ def jobset_manifest(job: Job, image: str, volume: str) -> str:
                             "parallelism": hosts,
                             "completions": hosts,
                             "backoffLimit": 0,
+                            # What is to be mended would fail again.
+                            "podFailurePolicy": {
+                                "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
+                            },
                             "template": {"spec": pod},
                         }
                     },

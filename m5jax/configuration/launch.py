@@ -97,7 +97,8 @@ def train_run(run: Run) -> str:
             logger.info("process %d of %d has %s, %s", jax.process_index(), jax.process_count(), devices, part)
         for change in changes:
             logger.info("changed since this run began: %s", change)
-        summary = _begin_summary(run, training)
+        known = read_summary(run.directory) if jax.process_index() == 0 else RunSummary()
+        summary = _begin_summary(run, training, known)
         _write_summary(run.directory, summary)
         try:
             summary = _end_summary(held_out, summary, train(training))
@@ -211,9 +212,9 @@ def _evaluate(
     return lambda parameters: losses(parameters) | metrics(parameters)
 
 
-def _begin_summary(run: Run, training: Training) -> RunSummary:
+def _begin_summary(run: Run, training: Training, known: RunSummary) -> RunSummary:
     """Returns the summary of a run that starts; of one that resumes, with what is known of it so far."""
-    known, mesh = read_summary(run.directory), training.mesh
+    mesh = training.mesh
     return dataclasses.replace(
         known,
         parameters=training.model.parameter_count,

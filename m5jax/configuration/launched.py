@@ -1,5 +1,6 @@
 """Whether a configured run suits the hardware that it is to be launched on."""
 
+import math
 from pathlib import Path
 
 from jax.sharding import AbstractMesh
@@ -8,7 +9,7 @@ from m5jax.configuration.planned_model import PlannedModel
 from m5jax.configuration.run import Run
 from m5jax.errors import UserError
 from m5jax.models.mesh_checks import check_mesh
-from m5jax.models.stack import remat_cycle
+from m5jax.models.stack import remat_cycle, wanted_microbatches
 from m5jax.training.optimizers import AdamW
 from partitioning.layout import Layout
 from partitioning.mesh import MESH_AXES, MeshConfig, check_batch, resolve_sizes
@@ -35,6 +36,7 @@ def check_fits(run: Run, slice_: Slice) -> str:
         remat_cycle(run.model.remat),
         "adamw" if isinstance(run.optimizer, AdamW) else "adafactor",
         run.objective.chunk_length or run.data.length,
+        *_microbatches_and_rounds(run, mesh),
     )
     model = PlannedModel("", Path(), run.model, run.data.length)
     plan = make_plan(model.workload(), slice_, run.data.batch_size, layout)
@@ -45,3 +47,11 @@ def check_fits(run: Run, slice_: Slice) -> str:
             "layouts that fit"
         )
     return f"{needed:.1f} of {memory:.1f} GiB a device predicted"
+
+
+def _microbatches_and_rounds(run: Run, mesh: AbstractMesh) -> tuple[int, int]:
+    stages = mesh.shape["pipeline"]
+    if stages == 1:
+        return 1, 1
+    rows = run.data.batch_size // run.trainer.accumulation // mesh.shape["data"] // mesh.shape["fsdp"]
+    return math.gcd(wanted_microbatches(run.model, stages), rows), run.model.pipeline_rounds

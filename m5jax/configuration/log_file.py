@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m5jax.errors import UserError
+from m5jax.training.interruption import TrainingInterrupted
 
 FOLDER = "logs"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -29,7 +30,7 @@ def logged(run_dir: Path, process: int) -> Iterator[None]:
     root.addHandler(handler)
     try:
         yield
-    except UserError as error:
+    except (UserError, TrainingInterrupted) as error:
         _write(handler, str(error))
         raise
     except BaseException as error:

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,13 @@ CONFIG = "config.gin"
 ATTRIBUTES = "attributes.json"
 VOCABULARY = "vocabulary/sentencepiece.model"
 LABELS = "vocabulary/labels.json"
+SECONDS_TO_SEE = 90
 # What may differ when a run is resumed: how long, how often and where it runs, not what it computes.
 MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")
 MAY_CHANGE_OF_RUN = ("run_dir", "vocabulary", "task_modules")
 MAY_CHANGE_WHOLLY = ("KeepPolicy", "MeshConfig")
 MAY_CHANGE_OF_MODEL = ("remat", "pipeline_microbatches", "pipeline_rounds")
-MAY_CHANGE_OF_TRAINER = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
+MAY_CHANGE_OF_TRAINER = ("steps", "accumulation", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 
 def check_run_directory(directory: Path, config: str) -> list[str]:
@@ -51,10 +53,24 @@ def write_config(directory: Path, config: str) -> None:
 
 
 def check_seen(directory: Path, config: str) -> None:
-    """Raises UserError unless this process finds the config that the first one wrote."""
-    path = directory / CONFIG
-    if not path.is_file() or path.read_text(encoding="utf-8") != config:
-        raise UserError(f"{path} is not what the first process wrote; RUN_DIR must be on storage that all hosts share")
+    """Raises UserError unless this process finds the config that the first one wrote, soon.
+
+    A network file system may remember for a while that there was none.
+    """
+    path, deadline = directory / CONFIG, time.monotonic() + SECONDS_TO_SEE
+    while not _holds(path, config):
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{path} is not what the first process wrote; RUN_DIR must be on storage that all hosts share"
+            )
+        time.sleep(1.0)
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from jax.extend.backend import get_backend
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from partitioning import current_parts, current_spec
+from partitioning.rules import is_within_stage
 from partitioning.workload import MOST_SCORES
 
 
@@ -50,10 +51,12 @@ def dot_product_attention(
 
     Consecutive query heads share a key and value head where there are fewer of these (arXiv 2305.13245). Scores are
     products times `scale`, plus `bias`. On NVIDIA GPUs by cuDNN, which does not hold the scores of each head, where it
-    can; not with a bias, which is as large as they are, nor where `sequence` splits the queries. Elsewhere more scores
-    of a row and head than `MOST_SCORES` are made for a part of the queries at a time, and again in the backward pass.
+    can: not with a bias, which is as large as they are, where `sequence` splits the queries, or in a pipeline.
+    Elsewhere more scores of a row and head than `MOST_SCORES` are made for a part of the queries at a time, and again
+    in the backward pass.
     """
-    if bias is None and on_cuda() and cudnn_takes(query, key):
+    # JAX 0.10 cannot run cuDNN's attention for several stages at once with a mask that heads share.
+    if bias is None and on_cuda() and cudnn_takes(query, key) and not is_within_stage():
         return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, implementation="cudnn")
     parts = current_parts("length", query.shape[1])
     chunks = _count_chunks(query.shape[1] // parts, key.shape[1])

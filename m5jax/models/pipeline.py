@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from partitioning import constrain, current_parts, current_spec
 from partitioning.rules import STAGES, within_stage
@@ -167,6 +165,10 @@ def _exchanges(stages: int, rounds: int) -> list[tuple[np.ndarray, np.ndarray, n
     Chunk c is held by device c // rounds and run by c % stages; a graph of as many edges at each node falls into
     perfect matchings (Kőnig).
     """
+    # Here, since few meshes need it and every import of a model would wait for it.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     open_chunks = set(range(stages * rounds))
     found = []
     for _ in range(rounds):

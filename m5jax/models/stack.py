@@ -92,6 +92,11 @@ def scan_layers(
     return jax.lax.scan(body, x, slices)[0]
 
 
+def wanted_microbatches(config: Any, stages: int) -> int:
+    """Returns into how many micro-batches a `ModelSettings` has rows cut for a pipeline, where there are enough."""
+    return config.pipeline_microbatches or 2 * stages
+
+
 def run_layers(
     layers: nnx.Module,
     x: Float[Array, "batch length embed"],
@@ -118,8 +123,7 @@ def run_layers(
         own, own_indices = chunk
         return scan_layers(nnx.merge(graphdef, own), states, apply_to(own_rows), own_indices, config.remat)
 
-    wanted = config.pipeline_microbatches or 2 * stages
-    parts = count_parts(len(x), stages, wanted)
+    parts = count_parts(len(x), stages, wanted_microbatches(config, stages))
     return run_stages((state, indices), x, rows, run_chunk, Schedule(stages, config.pipeline_rounds, parts))
 
 

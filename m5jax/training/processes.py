@@ -3,7 +3,9 @@
 Values go through the key-value store of `jax.distributed`, which works before devices are known and where they differ.
 """
 
+import itertools
 import json
+import logging
 import os
 import platform
 import socket
@@ -23,7 +25,9 @@ LIBRARIES = ("m5jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 CONNECT_SECONDS = 600
 WAIT_SECONDS = 3600  # for the slowest process to open its data
 
-_exchanges = iter(range(2**62))
+logger = logging.getLogger(__name__)
+
+_exchanges = itertools.count()
 
 
 def join_processes(coordinator: str, count: int, index: int) -> None:
@@ -51,8 +55,9 @@ def join_cluster() -> None:
     Raises:
       UserError: it finds none, or as `join_processes`.
     """
-    # A name that the cluster gives wins over what JAX could only guess.
-    _initialize(os.environ.get("JAX_COORDINATOR_ADDRESS"), None, None)
+    # A process a host has all of its devices, where JAX would take one a process under SLURM and Open MPI.
+    devices: list[int] | None = None if "JAX_LOCAL_DEVICE_IDS" in os.environ else []
+    _initialize(None, None, None, local_device_ids=devices)
 
 
 def _initialize(coordinator: str | None, count: int | None, index: int | None, **settings: Any) -> None:
@@ -104,6 +109,7 @@ def failing_together() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        logger.error("%s", error)  # now: the others may take long to get here
         exchange({"host": _host(), "error": str(error).partition("\n")[0] or type(error).__name__})
         raise
     for row in exchange({"host": _host(), "error": ""}):

@@ -59,3 +59,16 @@ def test_a_file_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixt
     assert launch(output, "slurm", "--hardware=h100:2x8") == 2
     assert "exists; choose another --output" in capsys.readouterr().err
     assert output.read_text() == "mine"
+
+
+def test_a_pipeline_is_predicted_with_its_micro_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("slurm", "--hardware=h100:2x8")
+    command = [*TRAIN, "--gin.MeshConfig.data=8", "--gin.MeshConfig.pipeline=2", "--gin.BATCH_SIZE=16384"]
+    needed = []
+    for parts in (2, 8):
+        own = [*command, f"--gin.EncoderConfig.pipeline_microbatches={parts}", "--gin.EncoderConfig.remat='full'"]
+        assert launch(tmp_path / str(parts), *flags, command=own) == 0
+        needed.append(float(capsys.readouterr().out.split("; ")[1].split(" of ")[0]))
+    assert needed[1] < needed[0]
+    assert launch(tmp_path / "told", *flags, command=[*TRAIN, "--distributed"]) == 2
+    assert "stands the command of one machine" in capsys.readouterr().err

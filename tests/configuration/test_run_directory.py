@@ -4,6 +4,7 @@ from m5jax.configuration.run_directory import (
     CONFIG,
     VOCABULARY,
     check_run_directory,
+    check_seen,
     keep_vocabulary,
     locked,
     write_config,
@@ -34,6 +35,16 @@ def test_a_longer_run_is_a_change_that_is_said(tmp_path):
     prepare_run_directory(tmp_path, CONFIG_TEXT)
     changes = prepare_run_directory(tmp_path, CONFIG_TEXT.replace("TRAIN_STEPS = 20", "TRAIN_STEPS = 40"))
     assert changes == ["TRAIN_STEPS: 20 there, 40 now"]
+
+
+def test_every_process_has_to_see_the_config(tmp_path, monkeypatch):
+    monkeypatch.setattr("m5jax.configuration.run_directory.SECONDS_TO_SEE", 0)
+    with pytest.raises(UserError, match="RUN_DIR must be on storage that all hosts share"):
+        check_seen(tmp_path, CONFIG_TEXT)
+    # What comes late is waited for.
+    monkeypatch.setattr("m5jax.configuration.run_directory.SECONDS_TO_SEE", 60)
+    monkeypatch.setattr("time.sleep", lambda seconds: write_config(tmp_path, CONFIG_TEXT))
+    check_seen(tmp_path, CONFIG_TEXT)
 
 
 def test_where_and_how_a_model_is_computed_may_change(tmp_path):

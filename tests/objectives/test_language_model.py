@@ -16,7 +16,7 @@ class FixedLogits:
     def __init__(self, logits):
         self.states = jnp.asarray(logits)
 
-    def __call__(self, inputs, segment_ids, positions, dropout_key, bidirectional):
+    def __call__(self, inputs, segment_ids, positions, dropout_keys, bidirectional):
         return self.states
 
     def logits(self, hidden):

@@ -75,3 +75,14 @@ def test_a_total_is_the_sum_of_what_is_on_the_device():
     parts = memory(MeshConfig(1, 8, 1), remat=("offload",))
     values = dataclasses.asdict(parts)
     assert parts.total == sum(values.values()) - values["host"]
+
+
+def test_a_stage_keeps_its_layers_for_each_micro_batch_that_passes():
+    mesh = MeshConfig(1, 2, 1, pipeline=2)
+    few, many = (memory(mesh, remat=("full",), microbatches=count) for count in (2, 16))
+    # Of half of the layers, of all rows of the stage and what passes at the ends; and states that wait between stages.
+    assert few.kept > many.kept > memory(MeshConfig(1, 4, 1), remat=("full",)).kept
+    whole, split = (memory(MeshConfig(1, size, 1)).parameters for size in (2, 4))
+    assert split < many.parameters < whole  # what is outside of the layers is not split by stages
+    assert many.working < few.working
+    assert memory(mesh, microbatches=16, rounds=2).gradients > memory(mesh, microbatches=16).gradients

@@ -87,3 +87,12 @@ def test_heads_split_over_nodes_are_slower_than_within():
 
 def test_what_limits_a_step_is_said():
     assert "tensor network" in seconds(MeshConfig(1, 2, 16)).limit
+
+
+def test_stages_wait_for_their_first_and_last_micro_batches():
+    mesh = MeshConfig(1, 8, 1, pipeline=4)
+    eight, sixteen = (seconds(mesh, microbatches=count) for count in (8, 16))
+    assert eight.bubble == pytest.approx(2 * sixteen.bubble)
+    assert seconds(mesh, microbatches=8, rounds=2).bubble == pytest.approx(eight.bubble / 2)
+    assert 0.5 * 3 / 8 < eight.bubble / eight.products < 3 / 8  # of the products, those of layers
+    assert eight.products == pytest.approx(seconds(MeshConfig(1, 32, 1)).products)

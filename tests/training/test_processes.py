@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m5jax.errors import UserError
-from m5jax.training.processes import check_alike, exchange, failing_together, join_processes
+from m5jax.training.processes import check_alike, exchange, failing_together, join_cluster, join_processes
 from m5jax.training.run_log import read_metrics
 from tests.processes import free_port, run_together
 
@@ -73,3 +73,17 @@ def test_one_process_agrees_with_itself() -> None:
 def test_wrong_flags(coordinator: str, count: int, index: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         join_processes(coordinator, count, index)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, []), ("0", None)])
+def test_a_process_of_a_cluster_has_all_devices_of_its_host(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, expected: list[int] | None
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda *names, **settings: asked.append((names, settings)))
+    monkeypatch.delenv("JAX_LOCAL_DEVICE_IDS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", own)
+    join_cluster()
+    assert asked[0][0] == (None, None, None)
+    assert asked[0][1]["local_device_ids"] == expected
