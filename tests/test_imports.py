@@ -1,6 +1,7 @@
 """What may import what."""
 
 import ast
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,13 @@ def test_works_where_the_data_libraries_are_not_installed(module: str) -> None:
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Yields line and full name of each import anywhere in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    # Garbage collected amid the parsing makes Python 3.11 lose count of its depth (CPython issue 106905).
+    gc.disable()
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    finally:
+        gc.enable()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

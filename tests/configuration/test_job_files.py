@@ -15,10 +15,10 @@ from partitioning.slices import parse_slice
 
 # A value that every shell on the way must leave alone.
 COMMAND = ("m5jax", "train", "--gin_file=a b.gin", "--gin.RUN_DIR='/shared/$(x) $HOME'")
-# Prints its arguments as JSON and ends with the status that is asked for.
+# Prints its arguments as a line of JSON, in one piece, and ends with the status that is asked for.
 STAND_IN = f"""#!{sys.executable}
 import json, os, sys
-print(json.dumps(sys.argv[1:]))
+os.write(1, (json.dumps(sys.argv[1:]) + "\\n").encode())
 sys.exit(int(os.environ.get("STATUS", 0)))
 """
 SRUN = """#!/bin/bash

@@ -35,7 +35,7 @@ def test_layers_are_interleaved_over_the_stages(rounds: int) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from([2, 4, 8]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
 def test_stages_make_what_layers_in_turn_make(stages: int, rounds: int, parts_a_stage: int, rows_a_part: int) -> None:
     parts = stages * parts_a_stage
