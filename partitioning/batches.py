@@ -1,6 +1,7 @@
 """From one process's rows of a batch to the global array on a mesh."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -19,6 +20,7 @@ class Share:
     count: int
 
 
+@functools.cache  # of every step
 def batch_share(mesh: Mesh) -> Share:
     """Returns which rows of a batch this process's devices hold.
 
@@ -44,7 +46,7 @@ def batch_share(mesh: Mesh) -> Share:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the layout of every batch array: rows split over `data` and `fsdp`."""
+    """Returns the layout of every batch array: rows split over `BATCH_AXES`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 

@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     # As for a plan, none of this machine's devices is needed.
     jax.config.update("jax_platforms", "cpu")
     from m5jax.cli.train import parse_run
+    from m5jax.configuration.hardware_checks import check_fits
     from m5jax.configuration.job_files import Job
-    from m5jax.configuration.launched import check_fits
     from partitioning.slices import parse_slice
 
     slice_ = parse_slice(arguments.hardware)

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -25,6 +26,7 @@ GKE_ACCELERATORS = {
 }
 _SECONDS_TO_SAVE = 300  # between the notice that a job ends and its end
 _RESTARTS = 100
+_Manifest = dict[str, Any]  # as YAML holds it
 _SHARED_MEMORY = {"name": "shared-memory", "emptyDir": {"medium": "Memory"}}
 
 
@@ -111,74 +113,78 @@ def jobset_manifest(job: Job, image: str, volume: str) -> str:
     claim, _, path = volume.partition(":")
     if not claim or not path.startswith("/"):
         raise UserError(f"--volume={volume} is not of the form CLAIM:/PATH")
-    slice_ = job.slice_
-    slices = slice_.count
-    if slice_.chip.torus:
-        resource, told = "google.com/tpu", [*job.command, "--distributed"]
-        placed = {
-            "cloud.google.com/gke-tpu-accelerator": GKE_ACCELERATORS[slice_.chip.name],
-            "cloud.google.com/gke-tpu-topology": "x".join(map(str, slice_.shape)),
-        }
-    else:
-        resource, placed = "nvidia.com/gpu", {}
-        first = f"{job.name}-hosts-0-0.{job.name}"
-        told = [*job.command, f"--coordinator={first}:{PORT}", f"--processes={job.hosts}"]
-    # Kubernetes would read $(NAME) as a variable.
-    told = [argument.replace("$(", "$$(") for argument in told]
-    if not slice_.chip.torus:
-        told.append("--process=$(JOB_COMPLETION_INDEX)")
-    container = {
+    manifest = _jobset(job, _pod(job, _container(job, image, path), claim))
+    return f"# Start it: kubectl apply -f FILE\n{job.header}{yaml.safe_dump(manifest, sort_keys=False, width=1000)}"
+
+
+def _container(job: Job, image: str, path: str) -> _Manifest:
+    resource = "google.com/tpu" if job.slice_.chip.torus else "nvidia.com/gpu"
+    return {
         "name": "m5jax",
         "image": image,
-        "command": told,
+        "command": _told_by_kubernetes(job),
         "ports": [{"containerPort": PORT}],
         "resources": {"limits": {resource: job.devices_a_host}},
         "volumeMounts": [{"name": "runs", "mountPath": path}, {"name": "shared-memory", "mountPath": "/dev/shm"}],
     }
-    pod = {
+
+
+def _told_by_kubernetes(job: Job) -> list[str]:
+    """Returns the command in a form in which Kubernetes fills in the number of the host."""
+    if job.slice_.chip.torus:
+        told, last = [*job.command, "--distributed"], []
+    else:
+        first = f"{job.name}-hosts-0-0.{job.name}"
+        told = [*job.command, f"--coordinator={first}:{PORT}", f"--processes={job.hosts}"]
+        last = ["--process=$(JOB_COMPLETION_INDEX)"]
+    # Kubernetes would read $(NAME) as a variable.
+    return [argument.replace("$(", "$$(") for argument in told] + last
+
+
+def _pod(job: Job, container: _Manifest, claim: str) -> _Manifest:
+    return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": _SECONDS_TO_SAVE,
-        "nodeSelector": placed,
+        "nodeSelector": _placed(job),
         "containers": [container],
         "volumes": [{"name": "runs", "persistentVolumeClaim": {"claimName": claim}}, _SHARED_MEMORY],
     }
-    hosts = job.hosts // slices
-    manifest = {
+
+
+def _placed(job: Job) -> _Manifest:
+    if not job.slice_.chip.torus:
+        return {}
+    return {
+        "cloud.google.com/gke-tpu-accelerator": GKE_ACCELERATORS[job.slice_.chip.name],
+        "cloud.google.com/gke-tpu-topology": "x".join(map(str, job.slice_.shape)),
+    }
+
+
+def _jobset(job: Job, pod: _Manifest) -> _Manifest:
+    # The hosts of a TPU slice are those of one node pool.
+    together = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    slices = job.slice_.count
+    hosts = {
+        "parallelism": job.hosts // slices,
+        "completions": job.hosts // slices,
+        "backoffLimit": 0,
+        # What is to be mended would fail again.
+        "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]},
+        "template": {"spec": pod},
+    }
+    failures = {
+        "maxRestarts": _RESTARTS,
+        "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+    }
+    return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",
-        "metadata": {
-            "name": job.name,
-            # The hosts of a slice are those of one node pool.
-            "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
-            if slice_.chip.torus
-            else {},
-        },
+        "metadata": {"name": job.name, "annotations": together if job.slice_.chip.torus else {}},
         "spec": {
-            "failurePolicy": {
-                "maxRestarts": _RESTARTS,
-                "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
-            },
-            "replicatedJobs": [
-                {
-                    "name": "hosts",
-                    "replicas": slices,
-                    "template": {
-                        "spec": {
-                            "parallelism": hosts,
-                            "completions": hosts,
-                            "backoffLimit": 0,
-                            # What is to be mended would fail again.
-                            "podFailurePolicy": {
-                                "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
-                            },
-                            "template": {"spec": pod},
-                        }
-                    },
-                }
-            ],
+            "failurePolicy": failures,
+            "replicatedJobs": [{"name": "hosts", "replicas": slices, "template": {"spec": hosts}}],
         },
     }
-    return f"# Start it: kubectl apply -f FILE\n{job.header}{yaml.safe_dump(manifest, sort_keys=False, width=1000)}"
 
 
 def tpu_vm_script(job: Job, tpu: str, zone: str, directory: str) -> str:

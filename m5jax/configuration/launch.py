@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import gin
@@ -62,13 +61,14 @@ from m5jax.models.mesh_checks import check_mesh
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
 from m5jax.training.loop import Training, TrainingResult, train
-from m5jax.training.processes import check_alike, failing_together
+from m5jax.training.processes import LIBRARIES as TRAINING_LIBRARIES
+from m5jax.training.processes import check_alike, failing_together, versions
 from m5jax.training.run_log import FILE_NAME as METRICS
 from partitioning import batch_share, check_batch, make_mesh
 
 logger = logging.getLogger(__name__)
 
-LIBRARIES = ("m5jax", "jax", "flax", "optax", "orbax-checkpoint", "seqio", "tensorflow", "sentencepiece")
+LIBRARIES = (*TRAINING_LIBRARIES, "seqio", "tensorflow", "sentencepiece")
 
 
 def train_run(run: Run) -> str:
@@ -222,7 +222,7 @@ def _begin_summary(run: Run, training: Training, known: RunSummary) -> RunSummar
         device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
         started=known.started or _now(),
         finished=None,
-        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        versions=versions(LIBRARIES),
         written={
             name: str(run.directory / path)
             for name, path in {

@@ -20,6 +20,11 @@ from partitioning.workload import Head, Tensor, Workload
 INPUT_ARRAYS = ("inputs", "segment_ids", "positions")
 
 
+def count_predictions(config: ModelConfig, length: int) -> int:
+    """Returns the predictions of a row of `length` tokens: masked tokens, targets, or all."""
+    return max(1, round(length * PREDICTED[type(config).__name__]))
+
+
 def describe_workload(config: ModelConfig, length: int, predicted: int) -> Workload:
     """Returns what a row of `length` tokens with `predicted` predictions costs."""
     model = FunctionalModel.from_config(config)
@@ -48,8 +53,8 @@ class PlannedModel:
 
     @property
     def predicted(self) -> int:
-        """Predictions a row: masked tokens, targets, or all."""
-        return max(1, round(self.length * PREDICTED[type(self.config).__name__]))
+        """Predictions a row."""
+        return count_predictions(self.config, self.length)
 
     def workload(self) -> Workload:
         """Returns what a row costs."""

@@ -30,7 +30,6 @@ from m5jax.data.task_cache import cached_tasks
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import UserError
 
-# Records of a corpus lie in a random order; those of other sources may be sorted.
 _SHUFFLE_BUFFER = 10_000
 _EVALUATION_SEED = 0
 
@@ -146,22 +145,19 @@ def training_batches(
     caches = None
     if cache_dir:
         tasks, caches = cached_tasks(tasks, Path(cache_dir), split)
-    examples = []
-    for index, task in enumerate(tasks):
+    for task in tasks:
         _check_not_empty(task, shape.feature_lengths, split, shard)
-        dataset = _dataset(
-            task,
-            shape.feature_lengths,
-            split=split,
-            shuffle=True,
-            shuffle_buffer_size=min(_SHUFFLE_BUFFER, counts[task.name]),
-            # Far enough apart that no two tasks of a mixture share a random stream.
-            seed=seed + 1_000 * index,
-            shard_info=shard,
-            num_epochs=epochs,
-            use_cached=caches is not None,
-        )
-        examples.append(_with_task_number(dataset, index))
+    examples = _shuffled_examples(
+        tasks,
+        shape.feature_lengths,
+        split=split,
+        # Records of a corpus lie in a random order; those of other sources may be sorted.
+        buffers=[min(_SHUFFLE_BUFFER, counts[task.name]) for task in tasks],
+        seed=seed,
+        shard_info=shard,
+        num_epochs=epochs,
+        use_cached=caches is not None,
+    )
     rates = mixture_rates(name, mixing, split)
     mixed = mix_examples(examples, [rates[task.name] for task in tasks], seed, endless=epochs is None)
     rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
@@ -292,6 +288,20 @@ def _dataset(task: seqio.Task, lengths: Mapping[str, int], **settings: Any) -> t
     except Exception as error:  # of a user's code
         last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
         raise UserError(f"task {task.name}: {''.join(last) or type(error).__name__}") from error
+
+
+def _shuffled_examples(
+    tasks: Sequence[seqio.Task], lengths: Mapping[str, int], *, buffers: Sequence[int], seed: int, **settings: Any
+) -> list[tf.data.Dataset]:
+    """Returns each task's examples with its number; `buffers` are records among which an order is drawn."""
+    return [
+        _with_task_number(
+            # Seeds far enough apart that no two tasks of a mixture share a random stream.
+            _dataset(task, lengths, shuffle=True, shuffle_buffer_size=buffer, seed=seed + 1_000 * index, **settings),
+            index,
+        )
+        for index, (task, buffer) in enumerate(zip(tasks, buffers, strict=True))
+    ]
 
 
 def _next_batch(batches: DatasetIterator) -> Batch | None:

@@ -12,7 +12,7 @@ from jax.extend.backend import get_backend
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from partitioning import current_parts, current_spec
-from partitioning.rules import is_within_stage
+from partitioning.current_mesh import is_within_stage
 from partitioning.workload import MOST_SCORES
 
 

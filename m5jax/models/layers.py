@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
 from partitioning import constrain
-from partitioning.rules import gather_parameter
+from partitioning.current_mesh import gather_parameter
 
 PRODUCT = "product"  # by which remat policies know what `linear` returns
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled

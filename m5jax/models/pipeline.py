@@ -7,7 +7,6 @@ apart in depth; a micro-batch then passes all stages once a chunk (the interleav
 reverse. Of S stages, M micro-batches and R rounds, a stage waits in (S - 1) / (R M + S - 1) of the steps.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,8 +16,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
-from partitioning import constrain, current_parts, current_spec
-from partitioning.rules import STAGES, within_stage
+from partitioning import constrain, current_spec
+from partitioning.current_mesh import STAGES, within_stage
 
 
 class Schedule(NamedTuple):
@@ -33,19 +32,6 @@ class Schedule(NamedTuple):
     stages: int
     rounds: int
     parts: int
-
-
-def count_parts(rows: int, stages: int, wanted: int) -> int:
-    """Returns into how many micro-batches rows are cut: `wanted`, or fewer where rows are.
-
-    Args:
-      rows: of the batch, a multiple of the devices that share them (`partitioning.batch_shards`).
-      stages: of the pipeline.
-      wanted: a multiple of `stages`.
-    """
-    with within_stage():
-        shards = current_parts("batch", rows)
-    return math.gcd(wanted, rows // shards)
 
 
 def run_stages(

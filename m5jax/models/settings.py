@@ -174,6 +174,15 @@ class ModelSettings(abc.ABC):
         """Whether a square product stands before the logits."""
         return False
 
+    def microbatches(self, stages: int, rows: int) -> int:
+        """Returns into how many micro-batches a pipeline cuts rows: as configured, or fewer where rows are.
+
+        Args:
+          stages: of the pipeline; 1: there is none.
+          rows: of a part of the batch, on each of the devices that share those of a stage; a multiple of `stages`.
+        """
+        return 1 if stages == 1 else math.gcd(self.pipeline_microbatches or 2 * stages, rows)
+
     @abc.abstractmethod
     def stacks(self, length: float, predicted: float) -> tuple[Stack, ...]:
         """Returns what the stacks of layers compute on a row of `length` tokens with `predicted` predictions; of an

@@ -14,8 +14,9 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key
 
 from m5jax.models.layers import PRODUCT
-from m5jax.models.pipeline import Schedule, count_parts, run_stages
-from partitioning.rules import current_stages
+from m5jax.models.pipeline import Schedule, run_stages
+from partitioning import current_parts
+from partitioning.current_mesh import current_stages, within_stage
 
 Carry = TypeVar("Carry")
 
@@ -92,11 +93,6 @@ def scan_layers(
     return jax.lax.scan(body, x, slices)[0]
 
 
-def wanted_microbatches(config: Any, stages: int) -> int:
-    """Returns into how many micro-batches a `ModelSettings` has rows cut for a pipeline, where there are enough."""
-    return config.pipeline_microbatches or 2 * stages
-
-
 def run_layers(
     layers: nnx.Module,
     x: Float[Array, "batch length embed"],
@@ -123,7 +119,8 @@ def run_layers(
         own, own_indices = chunk
         return scan_layers(nnx.merge(graphdef, own), states, apply_to(own_rows), own_indices, config.remat)
 
-    parts = count_parts(len(x), stages, wanted_microbatches(config, stages))
+    with within_stage():
+        parts = config.microbatches(stages, len(x) // current_parts("batch", len(x)))
     return run_stages((state, indices), x, rows, run_chunk, Schedule(stages, config.pipeline_rounds, parts))
 
 

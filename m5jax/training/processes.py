@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -68,8 +68,12 @@ def _initialize(coordinator: str | None, count: int | None, index: int | None, *
         raise UserError(
             f"cannot join the other processes ({reason}); name them: --coordinator=HOST:PORT --processes=N --process=I"
         ) from error
-    versions = {name: metadata.version(name) for name in LIBRARIES}
-    check_alike({"Python": platform.python_version()} | versions)
+    check_alike(versions(LIBRARIES))
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Returns the versions of Python and of installed libraries."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in libraries}
 
 
 def exchange(own: Any) -> list[Any]:

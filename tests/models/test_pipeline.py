@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m5jax.models.pipeline import Schedule, _exchanges, _interleave, count_parts, run_stages
+from m5jax.models.pipeline import Schedule, _exchanges, _interleave, run_stages
 from partitioning import MeshConfig, make_mesh
+from tests.models.tiny import encoder_config
 
 
 @given(st.integers(1, 9), st.integers(1, 6))
@@ -71,7 +72,8 @@ def test_stages_make_what_layers_in_turn_make(stages: int, rounds: int, parts_a_
 
 
 def test_fewer_rows_are_cut_into_fewer_micro_batches() -> None:
-    with jax.set_mesh(make_mesh(MeshConfig(2, 1, pipeline=4))):
-        assert count_parts(64, 4, 8) == 8
-        assert count_parts(8, 4, 8) == 4
-        assert count_parts(24, 4, 8) == 4
+    config = encoder_config(pipeline_microbatches=8)
+    assert config.microbatches(4, 32) == encoder_config().microbatches(4, 32) == 8
+    assert config.microbatches(4, 4) == 4
+    assert config.microbatches(4, 12) == 4
+    assert config.microbatches(1, 12) == 1

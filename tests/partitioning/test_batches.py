@@ -1,5 +1,6 @@
 """Host rows to global arrays."""
 
+import dataclasses
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -29,10 +30,16 @@ def test_rows_are_split_over_data_and_fsdp_and_keep_their_order() -> None:
         assert {shard.data.shape[0] for shard in array.addressable_shards} == {2}
 
 
+@dataclasses.dataclass(eq=False)  # hashed by identity
+class StandIn:
+    devices: np.ndarray
+    shape: dict[str, int]
+
+
 def mesh_of_processes(sizes: tuple[int, ...], of_device: Sequence[int]) -> Any:
     """Returns what stands for a mesh whose devices, in order, belong to these processes."""
     devices = np.array([SimpleNamespace(process_index=process) for process in of_device]).reshape(sizes)
-    return SimpleNamespace(devices=devices, shape=dict(zip(MESH_AXES, sizes, strict=True)))
+    return StandIn(devices, dict(zip(MESH_AXES, sizes, strict=True)))
 
 
 @pytest.mark.parametrize(

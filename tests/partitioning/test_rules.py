@@ -22,7 +22,7 @@ from partitioning import (
     tree_shapes,
     tree_shardings,
 )
-from partitioning.rules import current_stages, within_stage
+from partitioning.current_mesh import current_stages, within_stage
 
 MESH_SHAPE = {"pipeline": 1, "data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
 NAMES = sorted({name for name, _ in DEFAULT_RULES})
