@@ -99,7 +99,7 @@ def _attend(
     batch, length, heads, head_dim = query.shape
     kv_heads = key.shape[2]
     grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
-    scores = jnp.einsum("bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("bkhd,bqhgd->bhgqk", key, grouped, preferred_element_type=jnp.float32)
     scores = scores.reshape(batch, heads, length, -1)
     if scale != 1.0:
         scores = scores * scale

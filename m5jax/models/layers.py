@@ -39,26 +39,43 @@ def linear(
     """
     axes = tuple(name for name in kernel.logical_axes if name != "layers")
     leading, trailing = x.shape[: x.ndim - contracted], kernel.shape[contracted:]
-    rows = x.reshape(-1, math.prod(kernel.shape[:contracted]))
-    product = checkpoint_name(_product(axes, rows, kernel[...].astype(dtype)), PRODUCT)
+    # One axis of what waits for the backward pass: TPUs would pad heads of 64 to 128.
+    x = x.reshape(*leading, -1)
+    product = checkpoint_name(_product(axes, dtype, x, kernel[...]), PRODUCT)
     return product.reshape(*leading, *trailing)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _product(axes: tuple[str, ...], x: Float[Array, "rows size"], kernel: Float[Array, "..."]) -> Array:
-    """Returns rows times a kernel, whose part of each device is gathered here and, rather than kept, again for the
-    backward pass."""
-    return x @ gather_parameter(kernel, axes).reshape(x.shape[1], -1)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _product(
+    axes: tuple[str, ...], dtype: jnp.dtype, x: Float[Array, "... size"], kernel: Float[Array, "..."]
+) -> Float[Array, "rows features"]:
+    """Returns rows times a kernel. All that waits for the backward pass is what came in, which several products may
+    share: a kernel is converted to `dtype` and gathered again, not kept so."""
+    rows, matrix = _matrices(axes, dtype, x, kernel)
+    return rows @ matrix
 
 
-def _product_forward(axes: tuple[str, ...], x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product(axes, x, kernel), (x, kernel)
+def _matrices(
+    axes: tuple[str, ...], dtype: jnp.dtype, x: Array, kernel: Array
+) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
+    """Returns both factors as matrices, the kernel on each device as a whole or its part along `tensor`."""
+    size = x.shape[-1]
+    return x.reshape(-1, size), gather_parameter(kernel.astype(dtype), axes).reshape(size, -1)
 
 
-def _product_backward(axes: tuple[str, ...], kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _product_forward(
+    axes: tuple[str, ...], dtype: jnp.dtype, x: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _product(axes, dtype, x, kernel), (x, kernel)
+
+
+def _product_backward(
+    axes: tuple[str, ...], dtype: jnp.dtype, kept: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
     x, kernel = kept
-    gathered = gather_parameter(kernel, axes).reshape(x.shape[1], -1)
-    return gradient @ gathered.T, constrain((x.T @ gradient).reshape(kernel.shape), *axes)
+    rows, matrix = _matrices(axes, dtype, x, kernel)
+    of_kernel = constrain((rows.T @ gradient).reshape(kernel.shape), *axes)
+    return (gradient @ matrix.T).reshape(x.shape), of_kernel.astype(kernel.dtype)
 
 
 _product.defvjp(_product_forward, _product_backward)
