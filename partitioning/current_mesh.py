@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -60,24 +59,3 @@ def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:
     """Pins an activation's layout on the mesh set by `jax.set_mesh`; returns it unchanged where none is set."""
     spec = current_spec(logical_axes, x.shape)
     return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def gather_parameter(x: jax.Array, logical_axes: tuple[str, ...]) -> jax.Array:
-    """Returns a parameter whose `embed` is whole on each device, for products; its gradient is split as it is itself.
-
-    Left to itself XLA (of JAX 0.10) chooses the same, but on meshes of four axes it computes wrong products of states
-    with parameters that are still split (tests/training/test_layouts.py).
-    """
-    return constrain(x, *(None if name == "embed" else name for name in logical_axes))
-
-
-def _gather_forward(x: jax.Array, logical_axes: tuple[str, ...]) -> tuple[jax.Array, None]:
-    return gather_parameter(x, logical_axes), None
-
-
-def _gather_backward(logical_axes: tuple[str, ...], _: None, gradient: jax.Array) -> tuple[jax.Array]:
-    return (constrain(gradient, *logical_axes),)
-
-
-gather_parameter.defvjp(_gather_forward, _gather_backward)

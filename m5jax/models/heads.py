@@ -5,10 +5,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from m5jax.models.layer_parts import make_norm
-from m5jax.models.layers import ACTIVATIONS, linear, normal_parameter
+from m5jax.models.layers import ACTIVATIONS, gathered_product, linear, normal_parameter
 from m5jax.models.settings import ModelSettings
 from partitioning import constrain
-from partitioning.current_mesh import gather_parameter
 
 POOLINGS = ("mean", "first")
 
@@ -40,9 +39,7 @@ def token_logits(
 ) -> Float[Array, "batch length vocab"]:
     """Returns float32 logits: products of states with the vocabulary's rows, which grow with the width and are divided
     by how much (arXiv 2203.03466, table 8)."""
-    flat = hidden.reshape(-1, hidden.shape[-1])  # as in `linear`
-    embedding = gather_parameter(embedding.astype(config.compute_dtype), ("vocab", "embed"))
-    logits = jnp.matmul(flat, embedding.T, preferred_element_type=jnp.float32)
+    logits = gathered_product(("embed", "vocab"), config.compute_dtype, jnp.float32, hidden, embedding.T)
     logits = logits / config.width_multiple
     return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 

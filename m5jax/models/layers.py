@@ -15,7 +15,6 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
 from partitioning import constrain
-from partitioning.current_mesh import gather_parameter
 
 PRODUCT = "product"  # by which remat policies know what `linear` returns
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled
@@ -34,6 +33,9 @@ def linear(
 ) -> Float[Array, "..."]:
     """Returns the product over the last `contracted` axes of `x` and the first of a parameter, in `dtype`.
 
+    Left to itself XLA (of JAX 0.10) gathers the parameter too, but on meshes of four axes it computes wrong products
+    of states with parameters that are still split (tests/training/test_layouts.py).
+
     Runs as one product of matrices: for gradients of products with several leading axes, XLA's CPU backend first copies
     the operands into another layout.
     """
@@ -41,44 +43,60 @@ def linear(
     leading, trailing = x.shape[: x.ndim - contracted], kernel.shape[contracted:]
     # One axis of what waits for the backward pass: TPUs would pad heads of 64 to 128.
     x = x.reshape(*leading, -1)
-    product = checkpoint_name(_product(axes, dtype, x, kernel[...]), PRODUCT)
+    product = checkpoint_name(gathered_product(axes, dtype, dtype, x, kernel[...]), PRODUCT)
     return product.reshape(*leading, *trailing)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _product(
-    axes: tuple[str, ...], dtype: jnp.dtype, x: Float[Array, "... size"], kernel: Float[Array, "..."]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def gathered_product(
+    axes: tuple[str, ...],
+    dtype: jnp.dtype,
+    result: jnp.dtype,
+    x: Float[Array, "... size"],
+    kernel: Float[Array, "..."],
 ) -> Float[Array, "rows features"]:
-    """Returns rows times a kernel. All that waits for the backward pass is what came in, which several products may
-    share: a kernel is converted to `dtype` and gathered again, not kept so."""
+    """Returns rows times a kernel that is gathered for it.
+
+    All that waits for the backward pass is what comes in, which several products may share: kernels are converted and
+    gathered again, not kept so.
+
+    Args:
+      axes: logical axes of the kernel.
+      dtype: of both factors, here and in the backward pass.
+      result: of the product.
+      x: rows.
+      kernel: whose first axes are those of `size`.
+    """
     rows, matrix = _matrices(axes, dtype, x, kernel)
-    return rows @ matrix
+    return jnp.matmul(rows, matrix, preferred_element_type=result)
 
 
 def _matrices(
     axes: tuple[str, ...], dtype: jnp.dtype, x: Array, kernel: Array
 ) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
-    """Returns both factors as matrices, the kernel on each device as a whole or its part along `tensor`."""
+    """Returns both factors, of the kernel what its axes but `embed` leave to a device."""
     size = x.shape[-1]
-    return x.reshape(-1, size), gather_parameter(kernel.astype(dtype), axes).reshape(size, -1)
+    whole = constrain(kernel.astype(dtype), *(None if name == "embed" else name for name in axes))
+    return x.reshape(-1, size), whole.reshape(size, -1)
 
 
 def _product_forward(
-    axes: tuple[str, ...], dtype: jnp.dtype, x: Array, kernel: Array
+    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _product(axes, dtype, x, kernel), (x, kernel)
+    return gathered_product(axes, dtype, result, x, kernel), (x, kernel)
 
 
 def _product_backward(
-    axes: tuple[str, ...], dtype: jnp.dtype, kept: tuple[Array, Array], gradient: Array
+    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     x, kernel = kept
     rows, matrix = _matrices(axes, dtype, x, kernel)
+    gradient = gradient.astype(dtype)
     of_kernel = constrain((rows.T @ gradient).reshape(kernel.shape), *axes)
     return (gradient @ matrix.T).reshape(x.shape), of_kernel.astype(kernel.dtype)
 
 
-_product.defvjp(_product_forward, _product_backward)
+gathered_product.defvjp(_product_forward, _product_backward)
 
 
 class LayerNorm(nnx.Module):
