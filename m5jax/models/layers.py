@@ -7,6 +7,7 @@ configuration's `dtype`; norms and softmax always in float32.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,12 +68,11 @@ def gathered_product(
       x: rows.
       kernel: whose first axes are those of `size`.
     """
-    rows, matrix = _matrices(axes, dtype, x, kernel)
-    return jnp.matmul(rows, matrix, preferred_element_type=result)
+    return jnp.matmul(*_matrices(axes, dtype, x, kernel), preferred_element_type=result)
 
 
 def _matrices(
-    axes: tuple[str, ...], dtype: jnp.dtype, x: Array, kernel: Array
+    axes: tuple[str, ...], dtype: jnp.dtype, x: Any, kernel: Any
 ) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
     """Returns both factors, of the kernel what its axes but `embed` leave to a device."""
     size = x.shape[-1]
@@ -81,13 +81,13 @@ def _matrices(
 
 
 def _product_forward(
-    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, x: Array, kernel: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    return gathered_product(axes, dtype, result, x, kernel), (x, kernel)
+    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, x: Any, kernel: Any
+) -> tuple[Array, tuple[Any, Any]]:
+    return jnp.matmul(*_matrices(axes, dtype, x, kernel), preferred_element_type=result), (x, kernel)
 
 
 def _product_backward(
-    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Array, Array], gradient: Array
+    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Any, Any], gradient: Any
 ) -> tuple[Array, Array]:
     x, kernel = kept
     rows, matrix = _matrices(axes, dtype, x, kernel)
