@@ -42,10 +42,9 @@ class Memory:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Observed:
-    """How many copies of what a compiler's programs hold at their peaks, fitted to about 50 programs of each.
-
-    `benchmarks/results/scale.json` has some of these.
+class Copies:
+    """How many copies of what a compiler's programs hold at their peaks beside what is kept, fitted to programs of
+    each by `benchmarks/memory_fit.py`.
 
     Attributes:
       logits: of a chunk, float32.
@@ -57,7 +56,6 @@ class _Observed:
       heads: of a layer's queries, keys and values.
       states: of a layer's tokens.
       weights: of a layer, gathered.
-      all_scores, all_hidden, all_heads, all_states: the same, that a layer keeps where nothing is recomputed.
     """
 
     logits: float
@@ -70,21 +68,19 @@ class _Observed:
     heads: float
     states: float
     weights: float
-    all_scores: float
-    all_hidden: float
-    all_heads: float
-    all_states: float
 
 
-_OBSERVED = {
-    "cuda": _Observed(2.75, 0.8, 2.05, 1.55, 2.1, 4.15, 8.8, 5.2, 4.1, 2.4, 1.95, 0.45, 0.0, 15.2),
-    "tpu": _Observed(2.65, 0.0, 1.5, 1.5, 1.4, 4.85, 0.2, 4.1, 14.3, 0.0, 1.6, 2.15, 2.7, 1.6),
+COPIES = {
+    "cuda": Copies(2.44, 0.73, 1.39, 1.0, 3.18, 3.0, 1.0, 3.67, 1.0, 0.0),
+    "tpu": Copies(2.15, 0.0, 1.17, 1.0, 2.28, 3.0, 1.0, 2.32, 1.0, 0.17),
 }
 
 
-def step_memory(workload: Workload, layout: Layout, chip: Chip, batch_size: int) -> Memory:
-    """Returns the bytes of a step of a global batch on one device."""
-    share, observed = Share.of(layout, batch_size), _OBSERVED[chip.platform]
+def step_memory(
+    workload: Workload, layout: Layout, chip: Chip, batch_size: int, copies: Copies | None = None
+) -> Memory:
+    """Returns the bytes of a step of a global batch on one device; `copies` stand for those of the chip's compiler."""
+    share, copies = Share.of(layout, batch_size), copies or COPIES[chip.platform]
     cut = [(tensor, tensor.size / share.shards(tensor)) for tensor in workload.tensors]
     parameters = FLOAT32 * sum(size for _, size in cut)
     optimizer = 2 * parameters
@@ -94,24 +90,27 @@ def step_memory(workload: Workload, layout: Layout, chip: Chip, batch_size: int)
     stacked = FLOAT32 * sum(size for tensor, size in cut if tensor.stacked)
     accumulated = parameters if layout.accumulation > 1 else 0.0
     exchanged = 2 * stacked if layout.rounds > 1 else 0.0  # layers in the order of the stages, and their gradients
-    kept = sum(_kept(stack, layout, share, observed) for stack in workload.stacks)
+    kept = [_kept(stack, layout, share) for stack in workload.stacks]
     host = sum(offloaded(stack, layout, share) for stack in workload.stacks)
     vocabularies = [tensor for tensor in workload.tensors if tensor.axes == ("vocab", "embed")]
     tables = FLOAT32 * sum(tensor.size / share.gathered_shards(tensor) for tensor in vocabularies)
     table = tables / len(vocabularies)
     head = workload.head
     logits = FLOAT32 * share.rows * min(layout.chunk, head.positions) * share.vocabulary(head)
-    layers = [_layer(stack, workload, share, observed) for stack in workload.stacks]
     states = BFLOAT16 * share.rows * max(stack.length / share.parts(stack) * stack.width for stack in workload.stacks)
-    # (gradients, kept, working) at the logits, after them, in the layers, and at the embedding's gradient.
+    # (gradients, kept, working) at the logits, after them, in each stack, where what later ones kept is gone, and at
+    # the gradient of the embedding.
     peaks = [
-        (0.0, kept, observed.logits * logits + observed.tables * table + observed.states * states),
-        (0.0, kept, observed.summed_tables * table + observed.states * states),
-        (parameters + exchanged, kept, max(layers)),
-        (stacked, 0.0, observed.last_tables * tables + observed.states * states),
+        (0.0, sum(kept), copies.logits * logits + copies.tables * table + copies.states * states),
+        (0.0, sum(kept), copies.summed_tables * table + copies.states * states),
+        *(
+            (parameters + exchanged, sum(kept[: index + 1]), _layer(stack, workload, share, copies))
+            for index, stack in enumerate(workload.stacks)
+        ),
+        (stacked, 0.0, copies.last_tables * tables + copies.states * states),
     ]
-    gradients, kept, working = max(peaks, key=sum)
-    return Memory(parameters, optimizer, gradients + accumulated, kept, working, host)
+    gradients, waiting, working = max(peaks, key=sum)
+    return Memory(parameters, optimizer, gradients + accumulated, waiting, working, host)
 
 
 def factored_moments(tensor: Tensor) -> list[Tensor]:
@@ -127,7 +126,7 @@ def factored_moments(tensor: Tensor) -> list[Tensor]:
     ]
 
 
-def _kept(stack: Stack, layout: Layout, share: Share, observed: _Observed) -> float:
+def _kept(stack: Stack, layout: Layout, share: Share) -> float:
     """Returns the bytes that the layers of a stack keep for the backward pass, and a pipeline between them."""
     tokens = share.tokens(stack)
     states = BFLOAT16 * tokens * stack.width
@@ -137,13 +136,15 @@ def _kept(stack: Stack, layout: Layout, share: Share, observed: _Observed) -> fl
     keys = (
         BFLOAT16 * share.stage_rows * (stack.length + stack.crossed) * share.split(stack.kv_heads) * stack.head_dim * 2
     )
-    scores = FLOAT32 * _scores(stack, share)
     of_policy = {
-        "none": observed.all_scores * scores
-        + observed.all_hidden * hidden
-        + observed.all_heads * (queries + keys)
-        + observed.all_states * states,
-        "dots": states * (1 + attentions) + queries + keys + 2 * hidden,
+        # States before and after each norm, queries and what they become, the MLP's two products and theirs, softmax in
+        # both types.
+        "none": 2 * (1 + attentions) * states
+        + 2 * queries
+        + keys
+        + 3 * hidden
+        + (FLOAT32 + BFLOAT16) * _kept_scores(stack, share),
+        "dots": (1 + attentions) * states + queries + keys + 2 * hidden,
         "attention_saved": states + 2 * queries + keys,
         "full": states,
         "offload": 0.0,
@@ -152,8 +153,11 @@ def _kept(stack: Stack, layout: Layout, share: Share, observed: _Observed) -> fl
     return of_layers + (_PASSED * layout.microbatches * states if layout.mesh.pipeline > 1 else 0.0)
 
 
-def _scores(stack: Stack, share: Share) -> float:
-    """Returns the scores that a layer keeps where nothing is recomputed; none where it makes them a part at a time."""
+def _kept_scores(stack: Stack, share: Share) -> float:
+    """Returns the scores that a layer keeps where nothing is recomputed; those that it makes a part at a time, or of
+    near tokens in some layers, are made again all the same."""
+    if stack.keys < stack.length:
+        return 0.0
     queries = stack.length / share.parts(stack)
     kept = sum(keys for keys in (stack.keys, stack.crossed) if queries * keys <= MOST_SCORES)
     return share.stage_rows * share.split(stack.heads) * queries * kept
@@ -171,7 +175,7 @@ def _passed_layers(stack: Stack, layout: Layout) -> float:
     return of_pass * layout.passes
 
 
-def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) -> float:
+def _layer(stack: Stack, workload: Workload, share: Share, copies: Copies) -> float:
     """Returns the bytes that the backward pass of one layer needs."""
     tokens = share.tokens(stack)
     queries = min(stack.length / share.parts(stack), MOST_SCORES / max(stack.keys, stack.crossed))
@@ -180,11 +184,11 @@ def _layer(stack: Stack, workload: Workload, share: Share, observed: _Observed) 
     heads = BFLOAT16 * tokens * (share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = BFLOAT16 * tokens * stack.width
     return (
-        (observed.biased_scores if stack.biased else observed.scores) * scores
-        + observed.hidden * hidden
-        + observed.heads * heads
-        + observed.states * states
-        + observed.weights * _gathered_layer(workload.tensors, stack, share)
+        (copies.biased_scores if stack.biased else copies.scores) * scores
+        + copies.hidden * hidden
+        + copies.heads * heads
+        + copies.states * states
+        + copies.weights * _gathered_layer(workload.tensors, stack, share)
     )
 
 

@@ -174,7 +174,9 @@ class _Stack(nnx.Module):
             segment_ids, positions, keys, encoded, encoded_segment_ids = rows
             mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
             crossed = None if encoded_segment_ids is None else View(same_segment(segment_ids, encoded_segment_ids))
-            bias = self._bias(positions, positions)
+            # Tokens of a segment stand together, so that one bias is of all rows.
+            places = jnp.arange(positions.shape[1])[None]
+            bias = self._bias(places, places)
             views = make_views(config, mask, positions, causal=self.is_decoder, bias=bias)
             return lambda layer, x, index: layer(x, fold_keys(keys, index), views.of_layer(index), encoded, crossed)
 

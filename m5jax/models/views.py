@@ -196,7 +196,8 @@ def make_views(
     local = View(near_mask, bias, rotation(config.local_rotary_theta, None))
     neighbours = Neighbours.of_window(config.local_window, causal)
     if key_positions is None and mask.shape[2] > neighbours.keys:
-        bias = None if bias is None else neighbours.of_scores(bias)
+        if bias is not None:
+            bias = neighbours.of_scores(jnp.broadcast_to(bias, (len(mask), *bias.shape[1:])))
         local = dataclasses.replace(local, blocks=Blocks(neighbours, neighbours.of_scores(near_mask), bias))
     return Views(whole, local, config.global_every)
 
