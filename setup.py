@@ -25,6 +25,7 @@ DATA = [
     "array_record>=0.8.6",
     "gin-config>=0.5.0",
     "grain>=0.2.18",  # reads materialised rows without TensorFlow
+    "importlib_resources>=6",  # tensorflow-datasets reads with it and does not ask for it
     "pyarrow>=20",
     "pyyaml>=6",  # job files of Kubernetes
     "scikit-learn>=1.6",  # metric functions of tasks

@@ -55,10 +55,10 @@ def programs() -> Iterator[Row]:
             plain = {"accumulation": 1, "remat": ["dots"], "optimizer": "adamw", "chunk": chunk}
             cases: list[Row] = [{"remat": [policy]} for policy in ("dots", "attention_saved", "full")]
             if size > 4:
-                cases += [
+                cases = [
+                    {"remat": ["full"]},
                     {"remat": ["full"], "mesh": {"fsdp": size // 4, "tensor": 4}},
                     {"mesh": {"data": 4, "fsdp": size // 4}, "optimizer": "adafactor"},
-                    {"accumulation": 2},
                     {"remat": ["none"], "accumulation": 4},
                 ]
             for case in cases:

@@ -5,8 +5,6 @@
 Nothing is measured here. Utilization is of the products that a model needs, without those made again. All batches are
 taken in one part, or as micro-batches of one row through a pipeline, and gradients are summed once a step, as by these
 runs. Of the catalog's runs the rows a step and what was recomputed are not known, and assumed.
-
-Beside them: the smallest slices that hold the last of these models, of a trillion parameters.
 """
 
 import dataclasses
@@ -22,9 +20,9 @@ from benchmarks.scale import write_page
 from m5jax.configuration.planned_model import describe_workload
 from m5jax.evaluation.tables import MISSING, format_table
 from m5jax.models import DecoderConfig, EncoderConfig
-from partitioning.layout import OPTIMIZERS, Layout
-from partitioning.mesh import MeshConfig, describe_sizes
-from partitioning.planner import Plan, best_plans, make_plan, smallest_slice
+from partitioning.layout import Layout
+from partitioning.mesh import MeshConfig
+from partitioning.planner import Plan, best_plans, make_plan
 from partitioning.slices import parse_slice
 from partitioning.time_model import step_time
 from partitioning.workload import Workload
@@ -35,20 +33,6 @@ MAXTEXT = "MaxText, src/maxtext/configs/tpu/v5e/README.md and scripts beside it"
 CATALOG = "pre-training of catalog encoders, 16 nodes of 8 A100-40GB"
 PLANNED = ("planned", "planned_on_h200")
 HEADERS = ("run", "hardware", "rows/s", "of peak", "by 6 N", "predicted", "ratio", "planned", "on h200:16x8")
-TRILLION = "Megatron-LM 1008.0B"
-TRILLION_ROWS = 2048
-TRILLION_HEADERS = (
-    "optimizer",
-    "smallest slice",
-    "devices",
-    "mesh",
-    "parts",
-    "remat",
-    "GiB",
-    "of",
-    "s a step",
-    "of peak",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,43 +176,9 @@ def describe(run: Published) -> dict[str, Any]:
     return described
 
 
-def hold_trillion(chip: str, optimizer: str) -> Plan:
-    """Returns the best plan of the smallest slice of a chip that holds a trillion parameters."""
-    workload = next(run for run in RUNS if run.name == TRILLION).workload(None)
-    smallest = smallest_slice(workload, parse_slice(chip), TRILLION_ROWS, (optimizer,))
-    if smallest is None:
-        raise SystemExit(f"a trillion parameters fit on no slice of {chip} with {optimizer}")
-    return best_plans(workload, smallest, TRILLION_ROWS, (optimizer,))[0]
-
-
-def trillion_table(plans: list[Plan]) -> str:
-    workload = next(run for run in RUNS if run.name == TRILLION).workload(None)
-    rows = [
-        [
-            plan.layout.optimizer,
-            plan.slice_.name,
-            str(plan.slice_.size),
-            describe_sizes(list(plan.layout.mesh.sizes.values())),
-            str(plan.layout.accumulation * plan.layout.microbatches),
-            "+".join(plan.layout.remat),
-            f"{plan.memory.total / 2**30:.1f}",
-            f"{plan.slice_.chip.memory / 2**30:.1f}",
-            f"{plan.time.total:.0f}",
-            f"{plan.utilization(workload):.0%}",
-        ]
-        for plan in plans
-    ]
-    return format_table(TRILLION_HEADERS, rows, ["left", "left", "right", "left", "right", "left", *["right"] * 4])
-
-
 def main() -> None:
     runs = [describe(run) for run in RUNS]
-    trillion = [hold_trillion(chip, name) for chip in ("v5p:4x4x4", "h200:8") for name in OPTIMIZERS]
-    held = [
-        {"slice": plan.slice_.name, "optimizer": plan.layout.optimizer, "mesh": plan.layout.mesh.sizes}
-        for plan in trillion
-    ]
-    result = {"environment": environment(), "runs": runs, "trillion": held}
+    result = {"environment": environment(), "runs": runs}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     rows = [
         [
@@ -246,9 +196,6 @@ def main() -> None:
     table = format_table(HEADERS, rows, ["left", "left", *["right"] * 7])
     print(table)
     write_page("published", table)
-    table = trillion_table(trillion)
-    print(table)
-    write_page("trillion", table)
 
 
 if __name__ == "__main__":
