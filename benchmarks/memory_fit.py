@@ -175,7 +175,8 @@ def main() -> None:
         rows.append(same[0] if same else row | {"compiled_bytes": in_process(row)})
         if not same:
             print(row["model"], row["topology"], row["remat"], row["mesh"], rows[-1]["compiled_bytes"], flush=True)
-            RESULT.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+            others = [other for other in known if other not in rows]
+            RESULT.write_text(json.dumps({"rows": rows + others}, indent=1) + "\n", encoding="utf-8")
     chosen = json.loads(SCALE.read_text(encoding="utf-8"))["rows"]
     both = [row for row in [*chosen, *rows] if row.get("compiled_bytes")]
     fits = {platform: summarize(platform, both) for platform in PLATFORMS}

@@ -20,7 +20,7 @@ class Share:
     count: int
 
 
-@functools.cache  # of every step
+@functools.cache  # asked for at every step
 def batch_share(mesh: Mesh) -> Share:
     """Returns which rows of a batch this process's devices hold.
 

@@ -1,7 +1,8 @@
 """Bytes on one device at the peak of a training step, predicted.
 
-Parameters and optimizer state follow from shapes and rules. What else lives is estimated for the three moments at which
-a step can peak: the logits and their gradients, the backward pass of one layer, and the gradient of the embedding.
+Parameters, optimizer state and the activations that layers keep follow from shapes and rules. What else lives is
+estimated for the moments at which a step can peak: the logits and their gradients, the backward pass of a layer of each
+stack, and the gradient of the embedding.
 """
 
 import dataclasses
@@ -48,10 +49,10 @@ class Copies:
 
     Attributes:
       logits: of a chunk, float32.
-      tables: float32 gradients of the whole embedding, at the logits.
-      summed_tables: the same when the logits are gone and devices add theirs up.
+      tables: of the whole embedding as float32, at the logits.
+      summed_tables: the same when the logits are gone and devices add gradients up.
       last_tables: the same of each embedding, after the layers.
-      scores: of a layer, float32; `biased_scores` with a learned bias.
+      scores: of a layer, float32.
       hidden: of a layer's MLP.
       heads: of a layer's queries, keys and values.
       states: of a layer's tokens.
@@ -63,7 +64,6 @@ class Copies:
     summed_tables: float
     last_tables: float
     scores: float
-    biased_scores: float
     hidden: float
     heads: float
     states: float
@@ -71,8 +71,8 @@ class Copies:
 
 
 COPIES = {
-    "cuda": Copies(1.78, 1.05, 1.14, 1.0, 3.08, 3.02, 0.1, 0.34, 12.0, 3.44),
-    "tpu": Copies(1.75, 0.02, 1.15, 1.0, 2.04, 2.0, 0.0, 0.0, 13.4, 0.5),
+    "cuda": Copies(1.78, 1.05, 1.14, 1.0, 3.08, 0.1, 0.34, 12.0, 3.44),
+    "tpu": Copies(1.75, 0.02, 1.15, 1.0, 2.04, 0.0, 0.0, 13.4, 0.5),
 }
 
 
@@ -90,7 +90,7 @@ def step_memory(
     stacked = FLOAT32 * sum(size for tensor, size in cut if tensor.stacked)
     accumulated = parameters if layout.accumulation > 1 else 0.0
     exchanged = 2 * stacked if layout.rounds > 1 else 0.0  # layers in the order of the stages, and their gradients
-    kept = [_kept(stack, layout, share) for stack in workload.stacks]
+    kept = [kept_activations(stack, layout, share) for stack in workload.stacks]
     host = sum(offloaded(stack, layout, share) for stack in workload.stacks)
     vocabularies = [tensor for tensor in workload.tensors if tensor.axes == ("vocab", "embed")]
     tables = FLOAT32 * sum(tensor.size / share.gathered_shards(tensor) for tensor in vocabularies)
@@ -126,7 +126,7 @@ def factored_moments(tensor: Tensor) -> list[Tensor]:
     ]
 
 
-def _kept(stack: Stack, layout: Layout, share: Share) -> float:
+def kept_activations(stack: Stack, layout: Layout, share: Share) -> float:
     """Returns the bytes that the layers of a stack keep for the backward pass, and a pipeline between them."""
     tokens = share.tokens(stack)
     states = BFLOAT16 * tokens * stack.width
@@ -156,10 +156,9 @@ def _kept(stack: Stack, layout: Layout, share: Share) -> float:
 def _kept_scores(stack: Stack, share: Share) -> float:
     """Returns the scores that a layer keeps where nothing is recomputed; those that it makes a part at a time, or of
     near tokens in some layers, are made again all the same."""
-    if stack.keys < stack.length:
-        return 0.0
     queries = stack.length / share.parts(stack)
-    kept = sum(keys for keys in (stack.keys, stack.crossed) if queries * keys <= MOST_SCORES)
+    own = stack.keys if stack.keys == stack.length else 0.0
+    kept = sum(keys for keys in (own, stack.crossed) if queries * keys <= MOST_SCORES)
     return share.stage_rows * share.split(stack.heads) * queries * kept
 
 
@@ -183,8 +182,10 @@ def _layer(stack: Stack, workload: Workload, share: Share, copies: Copies) -> fl
     hidden = BFLOAT16 * tokens * share.split(stack.mlp_hidden)
     heads = BFLOAT16 * tokens * (share.split(stack.heads) + 2 * share.split(stack.kv_heads)) * stack.head_dim
     states = BFLOAT16 * tokens * stack.width
+    bias = 2 * FLOAT32 * share.split(stack.heads) * queries * stack.keys if stack.biased else 0.0  # and its gradient
     return (
-        (copies.biased_scores if stack.biased else copies.scores) * scores
+        bias
+        + copies.scores * scores
         + copies.hidden * hidden
         + copies.heads * heads
         + copies.states * states

@@ -139,6 +139,9 @@ def _network_seconds(
         moved["tensor"] += 2 * states * of_stage * sums * passes
         if stages > 1:  # from stage to stage; at the ends all rows of a part to all stages, and their gradients
             moved["pipeline"] += 2 * states * (layout.passes + 2 * layout.microbatches) * parts
+        if stack.biased:  # the gradient of a bias, of all rows
+            scores = stack.length * stack.length / share.parts(stack)
+            moved["data"] += 2 * FLOAT32 * share.split(stack.heads) * scores * parts
         if share.parts(stack) > 1:  # keys and values, and their gradients
             pair = 2 * share.stage_rows * stack.length * share.split(stack.kv_heads) * stack.head_dim
             moved["sequence"] += (2 + again) * BFLOAT16 * pair * of_stage * passes

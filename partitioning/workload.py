@@ -24,7 +24,7 @@ class Stack:
       keys: tokens that one has scores of in self-attention, mean over the layers.
       crossed: tokens of the row of another stack that all attend to; 0: none.
       local: whether some layers see near tokens only.
-      biased: whether scores have a learned bias, as large as they are.
+      biased: whether scores have a learned bias, the same for all rows.
       fused: whether attention moves no scores through memory; None: where the platform's own does not.
     """
 

@@ -13,7 +13,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most time goes into compiling small programs: machine code need not be fast here.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Many tests compile the same small programs, in this process, in pytest-xdist's and in those that tests start.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

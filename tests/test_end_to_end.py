@@ -250,16 +250,23 @@ def test_what_an_encoder_decoder_cannot_do_is_said_in_one_line(tmp_path, capsys,
     assert error.count("\n") == 1
 
 
-def test_labelled_tasks_train_beside_masked_ones(tmp_path, capsys):
-    """The multi-task experiment, of few tasks: weights, metrics of each task's own, and labels that a run keeps."""
+@pytest.fixture
+def few_tasks():
+    """Name of a mixture of the multi-task experiment's tasks of one language, and some of others."""
     names = [task.name for task in find_tasks("embedded_catalog_multitask")]
     others = ("ar_next_query", "_duplicates")
     few = [name for name in names if name.startswith("embedded_catalog_en_") or name.endswith(others)]
     seqio.MixtureRegistry.add("embedded_catalog_few", few, default_rate=1.0)
     register_default_vocabulary("embedded_catalog_few", lambda: default_vocabulary("embedded_catalog_multitask"))
+    yield "embedded_catalog_few"
+    seqio.MixtureRegistry.remove("embedded_catalog_few")
+
+
+def test_labelled_tasks_train_beside_masked_ones(few_tasks, tmp_path, capsys):
+    """The multi-task experiment, of few tasks: weights, metrics of each task's own, and labels that a run keeps."""
     flags = [
         "--gin_file=gin_configs/experiments/multitask.gin",
-        "--gin.MIXTURE='embedded_catalog_few'",
+        f"--gin.MIXTURE='{few_tasks}'",
         "--gin.LENGTH=128",
     ]
     flags += ["--gin.DataConfig.evaluation_examples=12"]

@@ -1,7 +1,8 @@
 """Softmax attention of queries to keys, and the masks of packed sequences.
 
 Semantics used everywhere: `segment_ids` [batch, length] number the packed examples of a row from 1, 0 is padding; a
-token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment.
+token attends to tokens of its own segment only. `positions` [batch, length] count from 0 within each segment, whose
+tokens stand together in their order.
 """
 
 import functools
@@ -51,7 +52,7 @@ def dot_product_attention(
 
     Consecutive query heads share a key and value head where there are fewer of these (arXiv 2305.13245). Scores are
     products times `scale`, plus `bias`. On NVIDIA GPUs by cuDNN, which does not hold the scores of each head, where it
-    can: not with a bias, which is as large as they are, where `sequence` splits the queries, or in a pipeline.
+    can: not with a bias (not tried), where `sequence` splits the queries, or in a pipeline.
     Elsewhere more scores of a row and head than `MOST_SCORES` are made for a part of the queries at a time, and again
     in the backward pass.
     """
@@ -99,6 +100,7 @@ def _attend(
     batch, length, heads, head_dim = query.shape
     kv_heads = key.shape[2]
     grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+    # Keys first: XLA for GPUs lays scores out as the backward pass reads them, and else copies those of all layers.
     scores = jnp.einsum("bkhd,bqhgd->bhgqk", key, grouped, preferred_element_type=jnp.float32)
     scores = scores.reshape(batch, heads, length, -1)
     if scale != 1.0:

@@ -174,7 +174,7 @@ class _Stack(nnx.Module):
             segment_ids, positions, keys, encoded, encoded_segment_ids = rows
             mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if self.is_decoder else None)
             crossed = None if encoded_segment_ids is None else View(same_segment(segment_ids, encoded_segment_ids))
-            # Tokens of a segment stand together, so that one bias is of all rows.
+            # Tokens of a segment stand together, so that one bias is of all rows; its gradient is summed over them.
             places = jnp.arange(positions.shape[1])[None]
             bias = self._bias(places, places)
             views = make_views(config, mask, positions, causal=self.is_decoder, bias=bias)
@@ -245,10 +245,10 @@ class EncoderDecoder(nnx.Module):
         Args:
           inputs: token ids.
           segment_ids: 1, 2, ... for the packed examples of a row; 0 for padding.
-          positions: 0, 1, ... within each segment.
+          positions: 0, 1, ... within each segment, whose tokens stand together in this order.
           decoder_inputs: targets shifted right by one within each segment, which starts with id 0 (padding).
           target_segment_ids: of the targets; targets see the inputs that have the same number.
-          target_positions: 0, 1, ... within each segment of targets.
+          target_positions: as `positions`, of the targets.
           dropout_keys: of each row; None for evaluation.
         """
         encoder_keys, decoder_keys = split_keys(dropout_keys if self.config.dropout_rate else None, 2)

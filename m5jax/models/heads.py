@@ -39,7 +39,7 @@ def token_logits(
 ) -> Float[Array, "batch length vocab"]:
     """Returns float32 logits: products of states with the vocabulary's rows, which grow with the width and are divided
     by how much (arXiv 2203.03466, table 8)."""
-    logits = gathered_product(("embed", "vocab"), config.compute_dtype, jnp.dtype("float32"), hidden, embedding.T)
+    logits = gathered_product(("vocab", "embed"), True, config.compute_dtype, jnp.dtype("float32"), hidden, embedding)
     logits = logits / config.width_multiple
     return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 

@@ -34,9 +34,6 @@ def linear(
 ) -> Float[Array, "..."]:
     """Returns the product over the last `contracted` axes of `x` and the first of a parameter, in `dtype`.
 
-    Left to itself XLA (of JAX 0.10) gathers the parameter too, but on meshes of four axes it computes wrong products
-    of states with parameters that are still split (tests/training/test_layouts.py).
-
     Runs as one product of matrices: for gradients of products with several leading axes, XLA's CPU backend first copies
     the operands into another layout.
     """
@@ -44,13 +41,14 @@ def linear(
     leading, trailing = x.shape[: x.ndim - contracted], kernel.shape[contracted:]
     # One axis of what waits for the backward pass: TPUs would pad heads of 64 to 128.
     x = x.reshape(*leading, -1)
-    product = checkpoint_name(gathered_product(axes, dtype, dtype, x, kernel[...]), PRODUCT)
+    product = checkpoint_name(gathered_product(axes, False, dtype, dtype, x, kernel[...]), PRODUCT)
     return product.reshape(*leading, *trailing)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def gathered_product(
     axes: tuple[str, ...],
+    transposed: bool,
     dtype: jnp.dtype,
     result: jnp.dtype,
     x: Float[Array, "... size"],
@@ -58,42 +56,46 @@ def gathered_product(
 ) -> Float[Array, "rows features"]:
     """Returns rows times a kernel that is gathered for it.
 
-    All that waits for the backward pass is what comes in, which several products may share: kernels are converted and
-    gathered again, not kept so.
+    By name, since XLA (of JAX 0.10), left to gather it by itself, computes wrong products with what is still split on
+    meshes of four axes (tests/training/test_layouts.py). All that waits for the backward pass is what comes in, which
+    several products may share: kernels are converted and gathered again, not kept so.
 
     Args:
       axes: logical axes of the kernel.
-      dtype: of both factors, here and in the backward pass.
+      transposed: the last axis of the kernel is that of `size`; else its first ones are.
+      dtype: of both factors, here and in the backward pass, and of the kernel's gradient while devices add theirs up.
       result: of the product.
       x: rows.
-      kernel: whose first axes are those of `size`.
+      kernel: in its own type, which its gradient has.
     """
-    return jnp.matmul(*_matrices(axes, dtype, x, kernel), preferred_element_type=result)
+    return jnp.matmul(*_matrices(axes, transposed, dtype, x, kernel), preferred_element_type=result)
 
 
 def _matrices(
-    axes: tuple[str, ...], dtype: jnp.dtype, x: Any, kernel: Any
+    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, x: Any, kernel: Any
 ) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
     """Returns both factors, of the kernel what its axes but `embed` leave to a device."""
     size = x.shape[-1]
     whole = constrain(kernel.astype(dtype), *(None if name == "embed" else name for name in axes))
-    return x.reshape(-1, size), whole.reshape(size, -1)
+    return x.reshape(-1, size).astype(dtype), whole.T if transposed else whole.reshape(size, -1)
 
 
 def _product_forward(
-    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, x: Any, kernel: Any
+    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, result: jnp.dtype, x: Any, kernel: Any
 ) -> tuple[Array, tuple[Any, Any]]:
-    return jnp.matmul(*_matrices(axes, dtype, x, kernel), preferred_element_type=result), (x, kernel)
+    rows, matrix = _matrices(axes, transposed, dtype, x, kernel)
+    return jnp.matmul(rows, matrix, preferred_element_type=result), (x, kernel)
 
 
 def _product_backward(
-    axes: tuple[str, ...], dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Any, Any], gradient: Any
+    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Any, Any], gradient: Any
 ) -> tuple[Array, Array]:
     x, kernel = kept
-    rows, matrix = _matrices(axes, dtype, x, kernel)
+    rows, matrix = _matrices(axes, transposed, dtype, x, kernel)
     gradient = gradient.astype(dtype)
-    of_kernel = constrain((rows.T @ gradient).reshape(kernel.shape), *axes)
-    return (gradient @ matrix.T).reshape(x.shape), of_kernel.astype(kernel.dtype)
+    of_kernel = gradient.T @ rows if transposed else (rows.T @ gradient).reshape(kernel.shape)
+    of_kernel = constrain(of_kernel, *axes).astype(kernel.dtype)
+    return (gradient @ matrix.T).reshape(x.shape).astype(x.dtype), of_kernel
 
 
 gathered_product.defvjp(_product_forward, _product_backward)

@@ -197,7 +197,7 @@ def make_views(
     neighbours = Neighbours.of_window(config.local_window, causal)
     if key_positions is None and mask.shape[2] > neighbours.keys:
         if bias is not None:
-            bias = neighbours.of_scores(jnp.broadcast_to(bias, (len(mask), *bias.shape[1:])))
+            bias = jnp.tile(neighbours.of_scores(bias), (len(mask) // len(bias), 1, 1, 1))
         local = dataclasses.replace(local, blocks=Blocks(neighbours, neighbours.of_scores(near_mask), bias))
     return Views(whole, local, config.global_every)
 

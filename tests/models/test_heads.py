@@ -1,9 +1,16 @@
+import re
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import NamedSharding
 
-from m5jax.models.heads import pool
+from m5jax.models.heads import pool, token_logits
+from partitioning import MeshConfig, make_mesh
+from partitioning.rules import partition_spec
+from tests.models.tiny import encoder_config
 
 
 @settings(max_examples=20, deadline=None)
@@ -25,3 +32,23 @@ def test_first_pooling_takes_the_first_token():
 def test_embeddings_are_single_precision():
     pooled = pool(jnp.ones((1, 4, 2), jnp.bfloat16), jnp.ones((1, 4), jnp.int32), "mean")
     assert pooled.dtype == jnp.float32
+
+
+def test_no_device_has_gradients_of_all_logits():
+    """Where `sequence` and `tensor` both split the vocabulary, its gradient is made as it is split."""
+    config = encoder_config(vocab_size=1024)
+    mesh = make_mesh(MeshConfig(1, 2, 2, sequence=2))
+    hidden, embedding = jnp.ones((8, 16, config.width)), jnp.ones((1024, config.width))
+
+    def loss(hidden, embedding):
+        return jnp.sum(jax.nn.logsumexp(token_logits(hidden, embedding, config), axis=-1))
+
+    with jax.set_mesh(mesh):
+        split = [
+            NamedSharding(mesh, partition_spec(axes, shape, dict(mesh.shape)))
+            for axes, shape in ((("batch", None, "embed"), hidden.shape), (("vocab", "embed"), embedding.shape))
+        ]
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1)), in_shardings=split, out_shardings=tuple(split))
+        program = gradient.lower(hidden, embedding).compile().as_text()
+    assert "[64,256]" in program  # rows of a device, its pieces
+    assert not re.search(r"\[64,(512|1024)\]", program)

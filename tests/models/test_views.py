@@ -59,7 +59,7 @@ def test_near_tokens_by_blocks_are_those_by_masks(length, window, causal, biased
     segment_ids, positions = jnp.asarray(segment_ids), jnp.asarray(np.stack(places), jnp.int32)
     mask = attention_mask(segment_ids, positions, jnp.zeros_like(positions) if causal else None)
     arrays = [jnp.asarray(random.normal(size=(2, length, 2, 4)), jnp.float32) for _ in range(3)]
-    bias = jnp.asarray(random.normal(size=(2, 2, length, length)), jnp.float32)
+    bias = jnp.asarray(random.normal(size=(1, 2, length, length)), jnp.float32)
     config = encoder_config(global_every=2, local_window=window)
 
     # With positions of keys of their own masks are used.

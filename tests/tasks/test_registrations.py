@@ -62,7 +62,7 @@ def test_every_task_of_the_embedded_catalog_gives_batches() -> None:
     seen: set[str] = set()
     for name in sorted(mixtures, key=lambda name: len(find_tasks(name))):
         own = {task.name for task in find_tasks(name)}
-        if own <= seen:
+        if own <= seen and name != "embedded_catalog_multitask":  # of an experiment
             continue
         seen |= own
         set_current_vocabulary(default_vocabulary(name), mixture_labels(name))
