@@ -14,7 +14,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
-from benchmarks.memory_fit import in_process, layout_of
+from benchmarks.memory_fit import in_process
+from benchmarks.scale import layout_of
 from m5jax.configuration.plan import find_model
 from m5jax.evaluation.tables import MISSING, format_table
 from partitioning.mesh import MeshConfig, describe_sizes

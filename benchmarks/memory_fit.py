@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
 from benchmarks.scale import RESULT as SCALE
+from benchmarks.scale import layout_of
 from m5jax.configuration.plan import find_model
 from m5jax.evaluation.tables import format_table
-from partitioning.layout import Layout
 from partitioning.memory_model import Copies, step_memory
-from partitioning.mesh import MeshConfig
 from partitioning.slices import parse_slice
 from partitioning.workload import Workload
 
@@ -72,13 +71,6 @@ def programs() -> Iterator[Row]:
                     **case,
                     "mesh": mesh,
                 }
-
-
-def layout_of(row: Row) -> Layout:
-    """Returns the layout of a row of this benchmark's, or the other's, JSON."""
-    names = ("accumulation", "optimizer", "chunk", "microbatches", "rounds")
-    known = {name: row[name] for name in names if name in row}
-    return Layout(MeshConfig(**row["mesh"]), remat=tuple(row["remat"]), **known)
 
 
 def compiled_bytes(row: Row) -> float | None:

@@ -115,6 +115,26 @@ def in_process(row: tuple[str, str, int, int]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def layout_of(row: dict[str, Any]) -> Any:
+    """Returns the layout of a row."""
+    from partitioning.layout import Layout
+    from partitioning.mesh import MeshConfig
+
+    names = ("accumulation", "optimizer", "chunk", "microbatches", "rounds")
+    known = {name: row[name] for name in names if name in row}
+    return Layout(MeshConfig(**row["mesh"]), remat=tuple(row["remat"]), **known)
+
+
+def predicted_bytes(row: dict[str, Any]) -> float:
+    """Returns what the memory model of today says of a row, which chose its layout as it was then."""
+    from m5jax.configuration.plan import find_model
+    from partitioning.memory_model import step_memory
+    from partitioning.slices import parse_slice
+
+    workload = find_model(row["model"], row["tokens"]).workload()
+    return step_memory(workload, layout_of(row), parse_slice(row["topology"]).chip, row["rows"]).total
+
+
 def table(measured: list[dict[str, Any]]) -> str:
     from m5jax.evaluation.tables import MISSING, format_table
     from partitioning.mesh import MeshConfig, describe_sizes
@@ -124,8 +144,9 @@ def table(measured: list[dict[str, Any]]) -> str:
         if "compiled_bytes" not in row:
             lines.append([row["model"], row["topology"], *[MISSING] * 9])
             continue
-        ratio = row["predicted_bytes"] / row["compiled_bytes"]
-        gib = [f"{row[key] / 2**30:.2f}" for key in ("predicted_bytes", "compiled_bytes", "memory_bytes")]
+        predicted = predicted_bytes(row)
+        ratio = predicted / row["compiled_bytes"]
+        gib = [f"{bytes_ / 2**30:.2f}" for bytes_ in (predicted, row["compiled_bytes"], row["memory_bytes"])]
         mesh = describe_sizes(list(MeshConfig(**row["mesh"]).sizes.values()))
         lines.append(
             [

@@ -7,7 +7,7 @@ import numpy as np
 
 from m5jax.errors import UserError
 
-_LEAST_POWER = 1e-9
+_LEAST_POWER = 1e-100
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,20 +5,12 @@ import json
 import pytest
 
 from benchmarks.hand_layouts import RESULT as HAND
-from benchmarks.memory_fit import layout_of
-from benchmarks.scale import PAGE
+from benchmarks.scale import PAGE, predicted_bytes
 from benchmarks.scale import RESULT as SCALE
-from m5jax.configuration.plan import find_model
-from partitioning.memory_model import step_memory
 from partitioning.slices import parse_slice
 
 ROWS = json.loads(SCALE.read_text(encoding="utf-8"))["rows"]
 BY_HAND = json.loads(HAND.read_text(encoding="utf-8"))["rows"]
-
-
-def predicted_bytes(row):
-    workload = find_model(row["model"], row["tokens"]).workload()
-    return step_memory(workload, layout_of(row), parse_slice(row["topology"]).chip, row["rows"]).total
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['topology']}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from m5jax.data.hard_examples import HardExamples
@@ -38,6 +38,7 @@ def naive(losses: list[float], rule: HardExamples) -> list[float]:
 
 
 @given(LOSSES, RULES)
+@example([1.0, 16.0, 0.015625], HardExamples(drop_easiest=0.0, exponent=3.0, max_weight=2.0, drop_hardest=0.0))
 def test_weights_are_those_of_a_naive_computation(losses: list[float], rule: HardExamples) -> None:
     expected = naive(losses, rule)
     assume(any(expected))

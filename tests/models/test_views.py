@@ -64,13 +64,14 @@ def test_near_tokens_by_blocks_are_those_by_masks(length, window, causal, biased
 
     # With positions of keys of their own masks are used.
     @functools.partial(jax.jit, static_argnums=5)
-    @functools.partial(jax.value_and_grad, argnums=(0, 1, 2, 3))
+    @functools.partial(jax.grad, argnums=(0, 1, 2, 3), has_aux=True)
     def by(query, key, value, bias, index, masks):
         keys = positions if masks else None
         own = bias if biased else None
         views = make_views(config, mask, positions, causal=causal, key_positions=keys, bias=own)
         assert masks == (views.local.blocks is None)
-        return jnp.sum(jnp.sin(views.of_layer(index).attend(query, key, value, 0.7)))
+        attended = views.of_layer(index).attend(query, key, value, 0.7)
+        return jnp.sum(jnp.sin(attended)), attended
 
     for index in (0, 1):
         by_masks, by_blocks = (by(*arrays, bias, jnp.array(index), masks) for masks in (True, False))
