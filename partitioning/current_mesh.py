@@ -59,3 +59,9 @@ def constrain(x: jax.Array, *logical_axes: str | None) -> jax.Array:
     """Pins an activation's layout on the mesh set by `jax.set_mesh`; returns it unchanged where none is set."""
     spec = current_spec(logical_axes, x.shape)
     return x if spec is None else jax.lax.with_sharding_constraint(x, spec)
+
+
+def constrain_transposed(x: jax.Array, *logical_axes: str | None) -> jax.Array:
+    """Pins the transpose of a matrix of these axes to where the matrix itself lives."""
+    spec = current_spec(logical_axes, x.shape[::-1])
+    return x if spec is None else jax.lax.with_sharding_constraint(x, PartitionSpec(*reversed(spec)))

@@ -16,6 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
 from partitioning import constrain
+from partitioning.current_mesh import constrain_transposed
 
 PRODUCT = "product"  # by which remat policies know what `linear` returns
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled
@@ -75,9 +76,10 @@ def _matrices(
     axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, x: Any, kernel: Any
 ) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
     """Returns both factors, of the kernel what its axes but `embed` leave to a device."""
-    size = x.shape[-1]
-    whole = constrain(kernel.astype(dtype), *(None if name == "embed" else name for name in axes))
-    return x.reshape(-1, size).astype(dtype), whole.T if transposed else whole.reshape(size, -1)
+    rows, own = x.reshape(-1, x.shape[-1]).astype(dtype), [None if name == "embed" else name for name in axes]
+    if transposed:  # before it is gathered: XLA for TPUs adds up gradients in parts of the first axis only
+        return rows, constrain_transposed(kernel.T.astype(dtype), *own)
+    return rows, constrain(kernel.astype(dtype), *own).reshape(rows.shape[1], -1)
 
 
 def _product_forward(
@@ -93,9 +95,12 @@ def _product_backward(
     x, kernel = kept
     rows, matrix = _matrices(axes, transposed, dtype, x, kernel)
     gradient = gradient.astype(dtype)
-    of_kernel = gradient.T @ rows if transposed else (rows.T @ gradient).reshape(kernel.shape)
-    of_kernel = constrain(of_kernel, *axes).astype(kernel.dtype)
-    return (gradient @ matrix.T).reshape(x.shape).astype(x.dtype), of_kernel
+    of_kernel = rows.T @ gradient
+    if transposed:
+        of_kernel = constrain_transposed(of_kernel, *axes).T
+    else:
+        of_kernel = constrain(of_kernel.reshape(kernel.shape), *axes)
+    return (gradient @ matrix.T).reshape(x.shape).astype(x.dtype), of_kernel.astype(kernel.dtype)
 
 
 gathered_product.defvjp(_product_forward, _product_backward)
