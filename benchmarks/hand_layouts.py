@@ -6,7 +6,9 @@ the cost model says they are.
 Needs `pip install 'm5jax[plan]'` and no accelerator. No step runs: which layout is faster on a cluster is not measured.
 """
 
+import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
-from benchmarks.memory_fit import in_process
 from benchmarks.scale import layout_of
 from m5jax.configuration.plan import find_model
 from m5jax.evaluation.tables import MISSING, format_table
@@ -58,6 +59,28 @@ SETTINGS: dict[tuple[str, str, int, int], list[tuple[dict[str, int], str, int, i
         ({"data": 8, "fsdp": 8}, "full", 2, 77),
     ],
 }
+
+
+def compiled_bytes(row: dict[str, Any]) -> float | None:
+    """Returns what the compiler's program of a row holds on a device; None where it is refused."""
+    from partitioning.ahead_of_time import OutOfMemory, compile_program
+    from partitioning.topologies import topology_devices
+
+    slice_ = parse_slice(row["topology"])
+    lowered = find_model(row["model"], row["tokens"]).lower(layout_of(row), topology_devices(slice_), row["rows"])
+    try:
+        return compile_program(lowered, slice_.chip.platform).memory
+    except OutOfMemory:
+        return None
+
+
+def in_process(row: dict[str, Any]) -> float | None:
+    """Returns `compiled_bytes`, from a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--row", json.dumps(row)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{row}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(setting: tuple[str, str, int, int]) -> list[dict[str, Any]]:
@@ -107,6 +130,15 @@ def line(row: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.row:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+        print(json.dumps(compiled_bytes(json.loads(arguments.row))))
+        return
     rows: list[dict[str, Any]] = []
     for setting in SETTINGS:
         rows += compare(setting)
