@@ -8,7 +8,6 @@ Needs `pip install 'm5jax[plan]'` and no accelerator. No step runs: which layout
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environment import environment
-from benchmarks.scale import layout_of
+from benchmarks.scale import in_process, layout_of
 from m5jax.configuration.plan import find_model
 from m5jax.evaluation.tables import MISSING, format_table
 from partitioning.mesh import MeshConfig, describe_sizes
@@ -74,15 +73,6 @@ def compiled_bytes(row: dict[str, Any]) -> float | None:
         return None
 
 
-def in_process(row: dict[str, Any]) -> float | None:
-    """Returns `compiled_bytes`, from a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--row", json.dumps(row)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{row}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(setting: tuple[str, str, int, int]) -> list[dict[str, Any]]:
     """Returns the planner's choice and the layouts by hand of a setting, compiled and predicted."""
     name, hardware, rows, tokens = setting
@@ -106,7 +96,7 @@ def compare(setting: tuple[str, str, int, int]) -> list[dict[str, Any]]:
     compared = []
     for case in [chosen, *by_hand]:
         row = {"model": name, "topology": hardware, "rows": rows, "tokens": tokens, **case}
-        compiled = in_process(row)
+        compiled = in_process(__file__, json.dumps(row))
         plan = make_plan(workload, slice_, rows, layout_of(row))
         figures = {"compiled_bytes": compiled, "memory_bytes": slice_.chip.memory, "step_seconds": plan.time.total}
         compared.append(row | figures | {"fits": compiled is not None and compiled < slice_.chip.memory})

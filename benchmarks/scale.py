@@ -106,9 +106,9 @@ def measure(name: str, hardware: str, batch: int, length: int) -> dict[str, Any]
     return {"refused": refused}
 
 
-def in_process(row: tuple[str, str, int, int]) -> dict[str, Any]:
-    """Returns `measure` of a row, from a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--row", *map(str, row)]
+def in_process(script: str, *row: str) -> Any:
+    """Returns what a benchmark finds of a row, from a process of its own."""
+    command = [sys.executable, str(Path(script).resolve()), "--row", *row]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{row}: {done.stderr[-2000:]}")
@@ -188,7 +188,13 @@ def main() -> None:
     kept = {} if arguments.again else {(row["model"], row["topology"]): row for row in known}
     for row in rows():
         if row[:2] not in kept and arguments.only in f"{row[0]} {row[1]}":
-            found = {"model": row[0], "topology": row[1], "rows": row[2], "tokens": row[3], **in_process(row)}
+            found = {
+                "model": row[0],
+                "topology": row[1],
+                "rows": row[2],
+                "tokens": row[3],
+                **in_process(__file__, *map(str, row)),
+            }
             kept[row[:2]] = found
             print(table([found]), flush=True)
             ordered = [kept[other[:2]] for other in rows() if other[:2] in kept]

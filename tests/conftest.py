@@ -36,6 +36,7 @@ MODELS = [
     "encoder_decoder",
     "heads",
     "layers",
+    "products",
     "relative_positions",
 ]
 MODELS += ["rotary", "stack", "views"]

@@ -172,16 +172,8 @@ def training_batches(
         masking=masking,
         split=split,
     )
-    settings |= {
-        "records": counts,
-        "rates": rates,
-        # By version, or the fingerprint of their input: a position means nothing in other records.
-        "corpora": [task.source.identity for task in tasks if hasattr(task.source, "identity")],
-        "caches": caches,
-        "batch_size": batch_size,
-        "shard": [shard_index, shard_count],
-    }
-    return BatchIterator(batches, settings)
+    shared = {"batch_size": batch_size, "shard": [shard_index, shard_count]}
+    return BatchIterator(batches, settings | {**_data_read(tasks, counts, rates), "caches": caches, **shared})
 
 
 def definition(
@@ -288,6 +280,13 @@ def _dataset(task: seqio.Task, lengths: Mapping[str, int], **settings: Any) -> t
     except Exception as error:  # of a user's code
         last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
         raise UserError(f"task {task.name}: {''.join(last) or type(error).__name__}") from error
+
+
+def _data_read(tasks: Sequence[seqio.Task], counts: Mapping[str, int], rates: Mapping[str, float]) -> dict[str, Any]:
+    """Returns what a position means nothing without: the records, and how they are mixed."""
+    # By version, or the fingerprint of their input.
+    corpora = [task.source.identity for task in tasks if hasattr(task.source, "identity")]
+    return {"records": counts, "rates": rates, "corpora": corpora}
 
 
 def _shuffled_examples(

@@ -5,7 +5,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from m5jax.models.layers import RmsNorm, linear, normal_parameter
+from m5jax.models.layers import RmsNorm, normal_parameter
+from m5jax.models.products import linear
 from m5jax.models.rotary import Rotation, rotate
 from m5jax.models.views import View
 from partitioning import constrain

@@ -5,7 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from m5jax.models.layer_parts import make_norm
-from m5jax.models.layers import ACTIVATIONS, gathered_product, linear, normal_parameter
+from m5jax.models.layers import ACTIVATIONS, normal_parameter
+from m5jax.models.products import gathered_product, linear
 from m5jax.models.settings import ModelSettings
 from partitioning import constrain
 
@@ -39,7 +40,9 @@ def token_logits(
 ) -> Float[Array, "batch length vocab"]:
     """Returns float32 logits: products of states with the vocabulary's rows, which grow with the width and are divided
     by how much (arXiv 2203.03466, table 8)."""
-    logits = gathered_product(("vocab", "embed"), True, config.compute_dtype, jnp.dtype("float32"), hidden, embedding)
+    # Transposed before it is gathered: XLA for TPUs adds up gradients in parts of the first axis only.
+    float32 = jnp.dtype("float32")
+    logits = gathered_product(("vocab", "embed"), True, config.compute_dtype, float32, hidden, embedding.T)
     logits = logits / config.width_multiple
     return constrain(logits.reshape(*hidden.shape[:2], -1), "batch", None, "vocab")
 

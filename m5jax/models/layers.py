@@ -1,24 +1,21 @@
 """Building blocks: parameters with logical axes, norms, gated MLP, dropout.
 
 Parameters are float32 and carry `logical_axes`, one name a dimension (see `partitioning.rules`). Products run in the
-configuration's `dtype`; norms and softmax always in float32.
+configuration's `dtype` (`m5jax.models.products`); norms and softmax always in float32.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
+from m5jax.models.products import linear
 from partitioning import constrain
-from partitioning.current_mesh import constrain_transposed
 
-PRODUCT = "product"  # by which remat policies know what `linear` returns
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled
 
 
@@ -28,82 +25,6 @@ def normal_parameter(
     """Returns a float32 parameter drawn from a normal truncated at two standard deviations."""
     sample = jax.random.truncated_normal(rngs.params(), -2.0, 2.0, shape, jnp.float32)
     return nnx.Param(sample * (stddev / TRUNCATION), logical_axes=logical_axes)
-
-
-def linear(
-    x: Float[Array, "..."], kernel: nnx.Param[jax.Array], dtype: jnp.dtype, contracted: int = 1
-) -> Float[Array, "..."]:
-    """Returns the product over the last `contracted` axes of `x` and the first of a parameter, in `dtype`.
-
-    Runs as one product of matrices: for gradients of products with several leading axes, XLA's CPU backend first copies
-    the operands into another layout.
-    """
-    axes = tuple(name for name in kernel.logical_axes if name != "layers")
-    leading, trailing = x.shape[: x.ndim - contracted], kernel.shape[contracted:]
-    # One axis of what waits for the backward pass: TPUs would pad heads of 64 to 128.
-    x = x.reshape(*leading, -1)
-    product = checkpoint_name(gathered_product(axes, False, dtype, dtype, x, kernel[...]), PRODUCT)
-    return product.reshape(*leading, *trailing)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def gathered_product(
-    axes: tuple[str, ...],
-    transposed: bool,
-    dtype: jnp.dtype,
-    result: jnp.dtype,
-    x: Float[Array, "... size"],
-    kernel: Float[Array, "..."],
-) -> Float[Array, "rows features"]:
-    """Returns rows times a kernel that is gathered for it.
-
-    By name, since XLA (of JAX 0.10), left to gather it by itself, computes wrong products with what is still split on
-    meshes of four axes (tests/training/test_layouts.py). All that waits for the backward pass is what comes in, which
-    several products may share: kernels are converted and gathered again, not kept so.
-
-    Args:
-      axes: logical axes of the kernel.
-      transposed: the last axis of the kernel is that of `size`; else its first ones are.
-      dtype: of both factors, here and in the backward pass, and of the kernel's gradient while devices add theirs up.
-      result: of the product.
-      x: rows.
-      kernel: in its own type, which its gradient has.
-    """
-    return jnp.matmul(*_matrices(axes, transposed, dtype, x, kernel), preferred_element_type=result)
-
-
-def _matrices(
-    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, x: Any, kernel: Any
-) -> tuple[Float[Array, "rows size"], Float[Array, "size features"]]:
-    """Returns both factors, of the kernel what its axes but `embed` leave to a device."""
-    rows, own = x.reshape(-1, x.shape[-1]).astype(dtype), [None if name == "embed" else name for name in axes]
-    if transposed:  # before it is gathered: XLA for TPUs adds up gradients in parts of the first axis only
-        return rows, constrain_transposed(kernel.T.astype(dtype), *own)
-    return rows, constrain(kernel.astype(dtype), *own).reshape(rows.shape[1], -1)
-
-
-def _product_forward(
-    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, result: jnp.dtype, x: Any, kernel: Any
-) -> tuple[Array, tuple[Any, Any]]:
-    rows, matrix = _matrices(axes, transposed, dtype, x, kernel)
-    return jnp.matmul(rows, matrix, preferred_element_type=result), (x, kernel)
-
-
-def _product_backward(
-    axes: tuple[str, ...], transposed: bool, dtype: jnp.dtype, result: jnp.dtype, kept: tuple[Any, Any], gradient: Any
-) -> tuple[Array, Array]:
-    x, kernel = kept
-    rows, matrix = _matrices(axes, transposed, dtype, x, kernel)
-    gradient = gradient.astype(dtype)
-    of_kernel = rows.T @ gradient
-    if transposed:
-        of_kernel = constrain_transposed(of_kernel, *axes).T
-    else:
-        of_kernel = constrain(of_kernel.reshape(kernel.shape), *axes)
-    return (gradient @ matrix.T).reshape(x.shape).astype(x.dtype), of_kernel.astype(kernel.dtype)
-
-
-gathered_product.defvjp(_product_forward, _product_backward)
 
 
 class LayerNorm(nnx.Module):

@@ -13,8 +13,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key
 
-from m5jax.models.layers import PRODUCT
 from m5jax.models.pipeline import Schedule, run_stages
+from m5jax.models.products import PRODUCT
 from partitioning import current_parts
 from partitioning.current_mesh import current_stages, within_stage
 
