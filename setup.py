@@ -36,6 +36,12 @@ DATA = [
     "tensorflow-text>=2.21,<2.22",
     "zstandard>=0.23",
 ]
+# Fine-tuning, its evaluation, and the search of its settings.
+FINE_TUNING = [
+    "bm25s>=0.3",  # the lexical baseline and negatives; released every few weeks, of NumPy and SciPy alone
+    "faiss-cpu>=1.12",  # hard negatives and approximate search
+    "optuna>=4.5",  # m5jax tune
+]
 # m5jax data prepare and cache; the one package forces an older protobuf and Arrow on the others.
 PREPARATION = [
     "apache-beam[tfrecord]>=2.77",
@@ -46,9 +52,12 @@ TESTING = [
     *PREPARATION,
     "beartype>=0.22",
     "hypothesis>=6.100",
+    "markdown-it-py>=3",  # reads the reports in Markdown as GitHub does
     "pandas>=2.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
+    "pytrec-eval-terrier>=0.5",  # what metrics of search and of slots are compared with
+    "seqeval>=1.2",
 ]
 LINTING = ["mypy>=1.15", "ruff>=0.12", "types-pyyaml", "types-tqdm"]
 EXTRAS = {
@@ -56,6 +65,8 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     # m5jax plan --verify: the compilers for TPUs and NVIDIA GPUs, without what runs there.
     "plan": ["jax[tpu,cuda12-local]"],
+    # m5jax evaluate --baseline=FOLDER
+    "sentence-transformers": ["sentence-transformers>=5"],
     "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
     "prepare": PREPARATION,
     "test": TESTING,
@@ -73,7 +84,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["m5jax", "m5jax.*", "partitioning", "partitioning.*", "tasks", "tasks.*"]),
     package_data={"m5jax": ["py.typed"]},
-    install_requires=[*ACCELERATED, *DATA],
+    install_requires=[*ACCELERATED, *DATA, *FINE_TUNING],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["m5jax = m5jax.cli.main:main"]},
 )
