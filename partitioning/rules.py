@@ -38,6 +38,8 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     ("mlp", None),
     ("layers", None),
     ("head_dim", None),
+    ("rank", None),
+    ("classes", None),
     ("positions", None),
     ("keys", None),
     ("length", None),

@@ -28,6 +28,7 @@ hypothesis.settings.load_profile("m5jax")
 # The modules of tensor functions; protocols elsewhere are for static checks only.
 MODELS = [
     "attention",
+    "classifier",
     "layer_parts",
     "decoder",
     "decoding_cache",
@@ -36,8 +37,10 @@ MODELS = [
     "encoder_decoder",
     "heads",
     "layers",
+    "low_rank",
+    "ngram_encoder",
     "products",
     "relative_positions",
 ]
-MODELS += ["rotary", "stack", "views"]
+MODELS += ["rotary", "stack", "two_tower", "views"]
 install_import_hook([f"m5jax.models.{name}" for name in MODELS] + ["m5jax.objectives"], "beartype.beartype")

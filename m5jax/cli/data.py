@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.cli.flags import parse_pairs, positive
 from m5jax.errors import UserError
 
 DESCRIPTION = """Prepares training input, writes it down, and scores its records.
@@ -28,6 +28,9 @@ A run of S steps takes S * BATCH_SIZE rows, which --steps=S writes, and begins w
 
 score: how hard a trained run finds each record of a task, for tasks that sample hard ones more often
   m5jax data score --run=runs/a --task=embedded_catalog_en_mlm --output=scores.parquet
+
+pairs: pairs of products that are, or are not, the same, made of a catalog without labels, for m5jax finetune
+  m5jax data pairs --input=products.jsonl --count=50000 --output=pairs.jsonl
 """
 
 
@@ -38,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="prepare | cache | materialize | score")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="prepare | cache | materialize | score | pairs")
     _add_prepare(verbs.add_parser("prepare", help="make clean shards of raw files", allow_abbrev=False))
     _add_cache(verbs.add_parser("cache", help="do the steps of a task before its random ones once", allow_abbrev=False))
     _add_materialize(
@@ -47,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
         )
     )
     _add_score(verbs.add_parser("score", help="write the loss of a run on each record of a task", allow_abbrev=False))
+    _add_pairs(verbs.add_parser("pairs", help="make labelled pairs of a catalog without labels", allow_abbrev=False))
 
 
 def _add_prepare(prepare: argparse.ArgumentParser) -> None:
@@ -93,6 +97,16 @@ def _add_score(score: argparse.ArgumentParser) -> None:
     score.set_defaults(run=_score)
 
 
+def _add_pairs(pairs: argparse.ArgumentParser) -> None:
+    pairs.add_argument("--input", action="append", required=True, metavar="FILE", help="products; several times")
+    pairs.add_argument("--column", action="append", default=[], metavar="FIELD=COLUMN", help="column of a field")
+    pairs.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
+    pairs.add_argument("--count", type=positive, required=True, help="pairs to make")
+    pairs.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines; must not exist")
+    pairs.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    pairs.set_defaults(run=_pairs)
+
+
 def _add_gin(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
 
@@ -129,6 +143,25 @@ def _score(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
     )
     print(f"scores of {count:,} records written to {arguments.output}")
+    return 0
+
+
+def _pairs(arguments: argparse.Namespace) -> int:
+    from m5jax.data.catalog_records import ProductRecord
+    from m5jax.data.read_records import read_records
+    from m5jax.data.rejected import RejectLog
+    from m5jax.finetuning.self_labelled import SelfLabelling, write_pairs
+
+    products: list[ProductRecord] = []
+    columns, defaults = parse_pairs(arguments.column, "--column"), parse_pairs(arguments.default, "--default")
+    with RejectLog(arguments.output.with_name(f"{arguments.output.name}.rejected.jsonl")) as rejects:
+        for _, _, record in read_records(arguments.input, "product", columns, defaults, rejects):
+            rejects.accept()
+            assert isinstance(record, ProductRecord)
+            products.append(record)
+    kinds = write_pairs(products, arguments.output, arguments.count, SelfLabelling(), arguments.seed)
+    described = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    print(f"{kinds.total():,} pairs of {len(products):,} products written to {arguments.output}: {described}")
     return 0
 
 

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.load import load_embedder
+    from m5jax.configuration.load_embedder import load_embedder
     from m5jax.inference.embed_file import embed_file
 
     count = embed_file(

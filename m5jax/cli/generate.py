@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.load import load_generator
+    from m5jax.configuration.load_generator import load_generator
     from m5jax.inference.beam_search import Beams
     from m5jax.inference.decoding import Sampling
     from m5jax.inference.generate_lines import generate_lines, read_lines

@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.load import load_embedder
+    from m5jax.configuration.load_embedder import load_embedder
     from m5jax.evaluation.tables import format_table
     from m5jax.inference.search import EmbeddingIndex
 
@@ -35,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
     embedder = load_embedder(arguments.run_dir)
     neighbors = index.nearest(embedder.embed_query(arguments.query), arguments.top)
     rows = [[f"{hit.similarity:.3f}", hit.language, hit.id, hit.title] for hit in neighbors]
-    print(format_table(("cosine", "language", "id", "title"), rows, ("right", "left", "left", "left")))
+    print(format_table(("similarity", "language", "id", "title"), rows, ("right", "left", "left", "left")))
     return 0

@@ -5,6 +5,7 @@ Python function) are refused, so that a config from elsewhere executes nothing.
 """
 
 import dataclasses
+import re
 import tokenize
 import types
 import typing
@@ -22,6 +23,7 @@ from m5jax.errors import UserError, unknown_name
 # Holds gin_configs/; an installed m5jax reads files relative to the working directory alone.
 REPOSITORY = Path(m5jax.__file__).resolve().parent.parent
 COMMAND_LINE = "--gin"
+_INCLUDE = re.compile(r"""^include[ \t]+(?P<quote>['"])(?P<name>[^'"]+)(?P=quote)[ \t]*(?:#.*)?$""", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +87,9 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str] = (), root: str = "R
         _check(binding, macros)
     _check_effect(on_command_line, (*in_files, *on_command_line), root)
     gin.clear_config()
-    gin.add_config_file_search_path(str(REPOSITORY))
-    gin.parse_config_files_and_bindings([str(path) for path in found], [_spaced(text) for text in bindings])
+    # Gin would look for included files among Python packages, where a folder of the same name is none.
+    gin.parse_config("\n".join([*map(_whole_text, found), *map(_spaced, bindings)]))
+    gin.finalize()
 
 
 def find_gin_file(name: str) -> Path:
@@ -107,6 +110,15 @@ def read_bindings(path: Path, including: tuple[Path, ...] = ()) -> list[Binding]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the gin file {path}: {error}") from error
     return parse_bindings(text, str(path), (*including, path))
+
+
+def _whole_text(path: Path) -> str:
+    """Returns the text of a gin file with the files that it includes in the place of their statements."""
+
+    def included(statement: re.Match[str]) -> str:
+        return _whole_text(find_gin_file(statement["name"]))
+
+    return _INCLUDE.sub(included, path.read_text(encoding="utf-8"))
 
 
 def _spaced(text: str) -> str:
@@ -180,6 +192,11 @@ def _check_effect(given: Iterable[Binding], everything: Iterable[Binding], root:
         name = binding.name.rpartition("/")[2]
         if binding.argument and name not in referred:
             raise UserError(f"{binding.where} has no effect: nothing refers to @{name}()")
+
+
+def resolve(binding: Binding, bindings: Iterable[Binding]) -> Any:
+    """Returns the value that a binding has with the macros among others; references to configurables stay."""
+    return _resolved(binding, {other.name: other.value for other in bindings if not other.argument})
 
 
 def _resolved(binding: Binding, macros: Mapping[str, Any]) -> Any:

@@ -3,12 +3,14 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from m5jax.data.attributes import AttributeFormat
@@ -18,17 +20,36 @@ from m5jax.data.rejected import RejectLog
 from m5jax.data.seen_ids import SeenIds
 from m5jax.data.serialize import serialize_text
 from m5jax.errors import UserError
-from m5jax.inference.embedder import Embedder
 from partitioning import check_batch
 
 logger = logging.getLogger(__name__)
 
+CENTERED = b"m5jax.centered"  # in the metadata of the file: whether searches take the mean off
 TITLE_CHARACTERS = 80
 BATCHES_A_CHUNK = 16  # records sorted by length together, and one row group of the output
 
 
+class AnyEmbedder(Protocol):
+    """What makes embeddings of texts: an encoder, or two towers."""
+
+    mesh: Mesh
+    attributes: AttributeFormat
+    texts_cut: int
+
+    @property
+    def centered(self) -> bool: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def longest(self) -> int: ...
+
+    def embed(self, texts: Sequence[str], batch_size: int) -> np.ndarray: ...
+
+
 def embed_file(
-    embedder: Embedder,
+    embedder: AnyEmbedder,
     source: str,
     output: Path,
     *,
@@ -51,7 +72,7 @@ def embed_file(
     if batch_size < 1:
         raise UserError(f"--batch_size {batch_size}; allowed: 1 and above")
     check_batch(embedder.mesh, batch_size)
-    schema = _schema(embedder.width)
+    schema = _schema(embedder.width).with_metadata({CENTERED: str(int(embedder.centered))})
     temporary = output.with_name(f"{output.name}.partial")
     count = 0
     try:
@@ -82,9 +103,7 @@ def embed_file(
     finally:
         temporary.unlink(missing_ok=True)
     if embedder.texts_cut:
-        logger.warning(
-            "%d records were cut to the model's %d tokens", embedder.texts_cut, embedder.model.config.max_length
-        )
+        logger.warning("%d records were cut to the model's %d tokens", embedder.texts_cut, embedder.longest)
     return count
 
 

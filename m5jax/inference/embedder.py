@@ -33,6 +33,8 @@ class Embedder:
     attributes: AttributeFormat = SEPARATORS
     texts_cut: int = 0
 
+    centered = True  # embeddings of a language model share a large direction, which searches take off
+
     def __post_init__(self) -> None:
         def embed(parameters: Parameters, batch: dict[str, Any]) -> Any:
             return self.model.bind(parameters).embed(batch["inputs"], batch["segment_ids"])
@@ -42,6 +44,11 @@ class Embedder:
     @property
     def width(self) -> int:
         return self.model.config.width
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a text."""
+        return self.model.config.max_length
 
     def embed(self, texts: Sequence[str], batch_size: int) -> Float[np.ndarray, "texts width"]:
         """Returns an embedding a text, in order.
@@ -53,7 +60,7 @@ class Embedder:
           texts: any number, as `attributes.text` or `serialize_text` write them.
           batch_size: texts a device call, divisible by the mesh's batch shards.
         """
-        longest = self.model.config.max_length
+        longest = self.longest
         sequences, cut = encode_texts(self.vocabulary, texts, longest)
         self.texts_cut += cut
         embeddings = np.zeros((len(texts), self.width), np.float32)

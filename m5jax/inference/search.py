@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from m5jax.errors import UserError
+from m5jax.inference.embed_file import CENTERED
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbor:
-    """One hit; `similarity` is the cosine of centered embeddings."""
+    """One hit; `similarity` is the cosine of centered embeddings, or the inner product of those of two towers."""
 
     similarity: float
     id: str
@@ -25,7 +26,7 @@ class EmbeddingIndex:
     """All embeddings of a file written by `m5jax embed`, in memory.
 
     Embeddings of a language model share a large common direction; subtracting the mean brings out what differs
-    (arXiv 1702.01417, first step).
+    (arXiv 1702.01417, first step). Those of two towers are compared as they were trained.
     """
 
     def __init__(self, path: Path):
@@ -40,8 +41,9 @@ class EmbeddingIndex:
         self.languages = table["language"].to_pylist()
         self.titles = table["title"].to_pylist()
         embeddings = np.stack(table["embedding"].to_numpy()) if self.ids else np.zeros((0, 1), np.float32)
+        self._centered = (table.schema.metadata or {}).get(CENTERED, b"1") == b"1"
         self._mean = embeddings.mean(axis=0)
-        self._unit = _unit(embeddings - self._mean)
+        self._unit = _unit(embeddings - self._mean) if self._centered else embeddings
 
     def nearest(self, embedding: Float[np.ndarray, " width"], top: int) -> list[Neighbor]:
         """Returns the `top` nearest, nearest first.
@@ -53,7 +55,7 @@ class EmbeddingIndex:
             raise UserError(
                 f"the query's embedding has {embedding.size} values, the file's {self._mean.size}: not of one run"
             )
-        similarities = self._unit @ _unit(embedding - self._mean)
+        similarities = self._unit @ (_unit(embedding - self._mean) if self._centered else embedding)
         best = np.argsort(-similarities, kind="stable")[:top]
         return [Neighbor(float(similarities[i]), self.ids[i], self.languages[i], self.titles[i]) for i in best]
 

@@ -6,7 +6,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from m5jax.models.layers import RmsNorm, normal_parameter
-from m5jax.models.products import linear
+from m5jax.models.low_rank import ATTENTION_TARGETS, LowRankAdapters, add_adapters, project
 from m5jax.models.rotary import Rotation, rotate
 from m5jax.models.views import View
 from partitioning import constrain
@@ -24,6 +24,7 @@ class Attention(nnx.Module):
       query_stddev, output_stddev: of the initial kernels.
       scale: of the scores.
       norm_epsilon: of a norm of each query and key head; None: there is none.
+      adapters: of the kernels; None: there are none.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Attention(nnx.Module):
         output_stddev: float,
         scale: float,
         norm_epsilon: float | None,
+        adapters: LowRankAdapters | None = None,
     ):
         self.dtype, self.scale = dtype, scale
         shape, axes = (width, kv_heads, head_dim), ("embed", "kv_heads", "head_dim")
@@ -46,6 +48,7 @@ class Attention(nnx.Module):
         self.key = normal_parameter(rngs, shape, axes, width**-0.5)
         self.value = normal_parameter(rngs, shape, axes, width**-0.5)
         self.output = normal_parameter(rngs, (heads, head_dim, width), ("heads", "head_dim", "embed"), output_stddev)
+        add_adapters(self, adapters, ATTENTION_TARGETS, rngs)
         self.normalized = norm_epsilon is not None
         if norm_epsilon is not None:
             self.query_norm, self.key_norm = (RmsNorm(head_dim, norm_epsilon, "head_dim") for _ in range(2))
@@ -60,8 +63,8 @@ class Attention(nnx.Module):
         self, context: Float[Array, "batch keys embed"], rotation: Rotation | None
     ) -> tuple[Float[Array, "batch keys kv_heads head_dim"], Float[Array, "batch keys kv_heads head_dim"]]:
         """Returns what `attend` attends to."""
-        key = constrain(linear(context, self.key, self.dtype), "batch", "length", "kv_heads", "head_dim")
-        value = constrain(linear(context, self.value, self.dtype), "batch", "length", "kv_heads", "head_dim")
+        key = constrain(project(self, "key", context), "batch", "length", "kv_heads", "head_dim")
+        value = constrain(project(self, "value", context), "batch", "length", "kv_heads", "head_dim")
         if self.normalized:
             key = self.key_norm(key)
         key = key if rotation is None else rotate(key, rotation)
@@ -78,10 +81,10 @@ class Attention(nnx.Module):
         view: View,
     ) -> Float[Array, "batch length embed"]:
         """Returns the attention of `x` to keys and values of `keys_and_values`."""
-        query = constrain(linear(x, self.query, self.dtype), "batch", "length", "heads", "head_dim")
+        query = constrain(project(self, "query", x), "batch", "length", "heads", "head_dim")
         if self.normalized:
             query = self.query_norm(query)
         if view.rotation is not None:
             query = rotate(query, view.rotation)
         attended = view.attend(checkpoint_name(query, "query"), key, value, self.scale)
-        return linear(checkpoint_name(attended, "attended"), self.output, self.dtype, contracted=2)
+        return project(self, "output", checkpoint_name(attended, "attended"), contracted=2)

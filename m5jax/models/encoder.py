@@ -9,16 +9,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from m5jax.errors import UserError
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
 from m5jax.models.layers import dropout, embed_tokens, fold_keys, normal_parameter, split_keys
 from m5jax.models.settings import ModelSettings
-from m5jax.models.stack import run_layers, stack_layers
+from m5jax.models.stack import remat_cycle, run_layers, stack_layers
 from m5jax.models.views import View, describe_stack, make_views
 from partitioning import constrain
 from partitioning.workload import Stack
@@ -32,7 +34,8 @@ class EncoderConfig(ModelSettings):
       layers: transformer layers.
       max_length: longest sequence, in tokens.
       logit_bias: masked-LM logits have a bias a piece (ModernBERT).
-      pooling: how `embed` makes one vector of a sequence: "mean" or "first".
+      pooling: how `embed` makes one vector of a sequence's states: "mean", "max" or "first".
+      frozen_layers: so many of the first layers, and the embedding, are constants: no gradient passes them.
     """
 
     layers: int
@@ -41,12 +44,18 @@ class EncoderConfig(ModelSettings):
     norm_epsilon: float = 1e-5
     logit_bias: bool = False
     pooling: str = "mean"
+    frozen_layers: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_counts(("max_length",))
         self.check_layers(("layers",))
         self.check_choice("pooling", POOLINGS)
+        if not 0 <= self.frozen_layers <= self.layers or self.frozen_layers % len(remat_cycle(self.remat)):
+            raise UserError(
+                f"EncoderConfig.frozen_layers = {self.frozen_layers}; allowed: 0 to {self.layers}, a multiple of the "
+                "policies of remat"
+            )
 
     def make(self, rngs: nnx.Rngs) -> "Encoder":
         return Encoder(self, rngs)
@@ -126,16 +135,30 @@ class Encoder(nnx.Module):
             views = make_views(config, attention_mask(segment_ids, positions, bidirectional), positions, causal=False)
             return lambda layer, x, index: layer(x, index, fold_keys(keys, index), views.of_layer(index))
 
-        x = run_layers(self.layers, x, (segment_ids, positions, bidirectional, layer_keys), apply_to, config)
-        return self.final_norm(x)
+        rows, frozen = (segment_ids, positions, bidirectional, layer_keys), config.frozen_layers
+        if frozen:
+            x = jax.lax.stop_gradient(run_layers(self.layers, x, rows, apply_to, config, slice(0, frozen)))
+        return self.final_norm(run_layers(self.layers, x, rows, apply_to, config, slice(frozen or None, None)))
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of token states; call it on those that are predicted only."""
         return self.masked_lm_head(hidden, self.embedding[...])
 
-    def embed(
-        self, inputs: Int[Array, "batch length"], segment_ids: Int[Array, "batch length"]
-    ) -> Float[Array, "batch embed"]:
-        """Returns one float32 embedding a row, by the configured pooling, for rows of one example each (not packed)."""
+    def states(
+        self,
+        inputs: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+        dropout_keys: Key[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch length embed"]:
+        """Returns token states of rows of one example each (not packed)."""
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
-        return pool(self(inputs, segment_ids, positions), segment_ids, self.config.pooling)
+        return self(inputs, segment_ids, positions, dropout_keys)
+
+    def embed(
+        self,
+        inputs: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+        dropout_keys: Key[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch embed"]:
+        """Returns one float32 embedding a row of one example, by the configured pooling."""
+        return pool(self.states(inputs, segment_ids, dropout_keys), segment_ids, self.config.pooling)

@@ -28,6 +28,7 @@ class FunctionalModel:
       config: what it was made from.
       abstract_parameters: nested dict of `jax.ShapeDtypeStruct`.
       logical_axes: the same nested dict of tuples, one axis name a dimension.
+      trained: the same nested dict of booleans, which parameters training may change; None: all.
     """
 
     config: Any
@@ -35,6 +36,7 @@ class FunctionalModel:
     abstract_state: Any
     abstract_parameters: Parameters
     logical_axes: Parameters
+    trained: Parameters | None = None
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> "FunctionalModel":
@@ -59,6 +61,14 @@ class FunctionalModel:
         nnx.replace_by_pure_dict(state, parameters)
         return nnx.merge(self.graphdef, state)
 
+    def trained_part(self, tree: Parameters) -> Parameters:
+        """Returns what a nested dict, shaped as the parameters, has for those that are trained."""
+        return tree if self.trained is None else _selected(tree, self.trained)
+
+    def with_trained(self, tree: Parameters, part: Parameters) -> Parameters:
+        """Returns a nested dict with `part`, as from `trained_part`, in its place."""
+        return part if self.trained is None else replace_part(tree, part)
+
     @property
     def width_multiple(self) -> float:
         """How many times as wide as the model that rates are tuned for (`MaximalUpdate`)."""
@@ -67,6 +77,22 @@ class FunctionalModel:
     @property
     def parameter_count(self) -> int:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.abstract_parameters))
+
+
+def _selected(tree: Any, trained: Any) -> Any:
+    kept = {
+        name: _selected(tree[name], own) if isinstance(own, dict) else tree[name]
+        for name, own in trained.items()
+        if own is not False
+    }
+    return {name: part for name, part in kept.items() if not (isinstance(part, dict) and not part)}
+
+
+def replace_part(tree: Any, part: Any) -> Any:
+    """Returns a nested dict with `part`, a nested dict of some of its leaves, in their place."""
+    if not isinstance(part, dict):
+        return part
+    return tree | {name: replace_part(tree[name], own) for name, own in part.items()}
 
 
 @dataclasses.dataclass(frozen=True)

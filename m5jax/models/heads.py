@@ -10,7 +10,8 @@ from m5jax.models.products import gathered_product, linear
 from m5jax.models.settings import ModelSettings
 from partitioning import constrain
 
-POOLINGS = ("mean", "first")
+POOLINGS = ("mean", "max", "first")
+_LEAST = -1e30  # below all states
 
 
 class MaskedLanguageModelHead(nnx.Module):
@@ -50,9 +51,12 @@ def token_logits(
 def pool(
     hidden: Float[Array, "batch length embed"], segment_ids: Int[Array, "batch length"], pooling: str
 ) -> Float[Array, "batch embed"]:
-    """Returns one float32 embedding a row of one segment: the mean over real tokens, or the first token's state."""
+    """Returns one float32 embedding a row of one segment: mean or maximum over its tokens (of a row without, zeros), or
+    the first one's state."""
     hidden = hidden.astype(jnp.float32)
     if pooling == "first":
         return hidden[:, 0]
-    real = (segment_ids > 0).astype(jnp.float32)[..., None]
-    return jnp.sum(hidden * real, axis=1) / jnp.maximum(jnp.sum(real, axis=1), 1.0)
+    real = (segment_ids > 0)[..., None]
+    if pooling == "max":
+        return jnp.where(jnp.any(real, axis=1), jnp.max(hidden, axis=1, where=real, initial=_LEAST), 0.0)
+    return jnp.sum(hidden * real, axis=1) / jnp.maximum(jnp.sum(real, axis=1), 1)

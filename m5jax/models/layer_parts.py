@@ -39,10 +39,18 @@ def make_attention(
         output_stddev=(config.heads * size) ** -0.5 * shrink,
         scale=base / size if scaled_queries else base**0.5 / size,
         norm_epsilon=config.norm_epsilon if config.query_key_norm else None,
+        adapters=config.adapters,
     )
 
 
 def make_mlp(config: ModelSettings, rngs: nnx.Rngs, *, shrink: float = 1.0) -> GatedMlp:
     """Returns a gated MLP; `shrink` as of `make_attention`."""
-    stddev, activation = config.mlp_hidden**-0.5 * shrink, ACTIVATIONS[config.activation]
-    return GatedMlp(config.width, config.mlp_hidden, activation, config.compute_dtype, rngs, output_stddev=stddev)
+    return GatedMlp(
+        config.width,
+        config.mlp_hidden,
+        ACTIVATIONS[config.activation],
+        config.compute_dtype,
+        rngs,
+        output_stddev=config.mlp_hidden**-0.5 * shrink,
+        adapters=config.adapters,
+    )

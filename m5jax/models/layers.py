@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.models.products import linear
+from m5jax.models.low_rank import MLP_TARGETS, LowRankAdapters, add_adapters, project
 from partitioning import constrain
 
 TRUNCATION = 0.8796256610342398  # standard deviation of a normal truncated at 2, to which samples are rescaled
@@ -107,17 +107,19 @@ class GatedMlp(nnx.Module):
         rngs: nnx.Rngs,
         *,
         output_stddev: float,
+        adapters: LowRankAdapters | None = None,
     ):
         self.dtype = dtype
         self.activation = activation
         self.up = normal_parameter(rngs, (width, hidden), ("embed", "mlp"), width**-0.5)
         self.gate = normal_parameter(rngs, (width, hidden), ("embed", "mlp"), width**-0.5)
         self.down = normal_parameter(rngs, (hidden, width), ("mlp", "embed"), output_stddev)
+        add_adapters(self, adapters, MLP_TARGETS, rngs)
 
     def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
-        up = constrain(linear(x, self.up, self.dtype), "batch", "length", "mlp")
-        gate = constrain(linear(x, self.gate, self.dtype), "batch", "length", "mlp")
-        return linear(_gated(up, gate, self.activation), self.down, self.dtype)
+        up = constrain(project(self, "up", x), "batch", "length", "mlp")
+        gate = constrain(project(self, "gate", x), "batch", "length", "mlp")
+        return project(self, "down", _gated(up, gate, self.activation))
 
 
 def embed_tokens(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from m5jax.errors import UserError, unknown_name
 from m5jax.models.layers import ACTIVATIONS, NORMS
+from m5jax.models.low_rank import LowRankAdapters
 from m5jax.models.maximal_update import MaximalUpdate
 from m5jax.models.stack import REMAT_POLICIES, remat_cycle
 from partitioning.workload import Head, Stack
@@ -51,6 +52,7 @@ class ModelSettings(abc.ABC):
         these; 0: two a stage. Fewer where there are fewer rows.
       pipeline_rounds: how often a part passes all stages (`m5jax.models.pipeline`).
       maximal_update: the model whose best rates are this one's too; None: the standard parametrization.
+      adapters: low-rank ones beside kernels, to be trained alone; None: there are none.
     """
 
     vocab_size: int
@@ -73,6 +75,7 @@ class ModelSettings(abc.ABC):
     pipeline_microbatches: int = 0
     pipeline_rounds: int = 1
     maximal_update: MaximalUpdate | None = None
+    adapters: LowRankAdapters | None = None
 
     def __post_init__(self) -> None:
         self.check_counts(_COUNTS)

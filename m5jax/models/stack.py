@@ -13,6 +13,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key
 
+from m5jax.errors import UserError
 from m5jax.models.pipeline import Schedule, run_stages
 from m5jax.models.products import PRODUCT
 from partitioning import current_parts
@@ -99,6 +100,7 @@ def run_layers(
     rows: Any,
     apply_to: Callable[[Any], Callable[[Any, Array, Any], Array]],
     config: Any,
+    part: slice = slice(None),
 ) -> Float[Array, "batch length embed"]:
     """Runs a stack on whole rows; in stages where the mesh has a pipeline.
 
@@ -108,12 +110,20 @@ def run_layers(
       rows: arrays with a leading `batch` axis that all layers have beside the states; None stands for none.
       apply_to: of rows, what `scan_layers` applies; it is given the number of each layer.
       config: a `ModelSettings`.
+      part: the layers to run.
+
+    Raises:
+      UserError: the layers are a part, and the mesh has a pipeline.
     """
     graphdef, state = nnx.split(layers)
     indices = jnp.arange(jax.tree.leaves(state)[0].shape[0])
     stages = current_stages()
     if stages == 1:
-        return scan_layers(layers, x, apply_to(rows), indices, config.remat)
+        if part != slice(None):
+            state, indices = jax.tree.map(lambda leaf: leaf[part], (state, indices))
+        return scan_layers(nnx.merge(graphdef, state), x, apply_to(rows), indices, config.remat)
+    if part != slice(None):
+        raise UserError("layers cannot be frozen in a pipeline; set MeshConfig.pipeline to 1")
 
     def run_chunk(chunk: Any, states: Array, own_rows: Any) -> Array:
         own, own_indices = chunk

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, unknown_name
 from m5jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,13 @@ class Position(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class KeepPolicy:
-    """Which checkpoints stay: the newest `last`, and each whose step divides by `every` (0: none besides)."""
+    """Which checkpoints stay: the newest `last`, each whose step divides by `every` (0: none besides), and the one with
+    the best value of the metric `best` ("": none), the `largest` or the smallest; of equal ones the newest."""
 
     last: int = 3
     every: int = 0
+    best: str = ""
+    largest: bool = True
 
     def __post_init__(self) -> None:
         if self.last < 1 or self.every < 0:
@@ -59,7 +62,18 @@ class KeepPolicy:
         policies: list[preservation_policy.PreservationPolicy] = [preservation_policy.LatestN(self.last)]
         if self.every:
             policies.append(preservation_policy.EveryNSteps(self.every))
+        if self.best:
+            of_metrics = preservation_policy.BestN(
+                get_metric_fn=self.value, reverse=not self.largest, n=1, keep_checkpoints_without_metrics=False
+            )
+            policies.append(of_metrics)
         return preservation_policy.AnyPreservationPolicy(policies)
+
+    def value(self, metrics: Mapping[str, float]) -> float:
+        """Returns the metric that decides, of those of a checkpoint; raises UserError where it is none of them."""
+        if self.best not in metrics:
+            raise unknown_name("KeepPolicy.best", self.best, metrics)
+        return metrics[self.best]
 
 
 class PositionHandler(ocp.CheckpointHandler):
@@ -134,6 +148,10 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: KeepPolicy | None = None):
         self.directory = directory.absolute()
+        self._best = keep if keep is not None and keep.best else None
+        best: dict[str, Any] = {}
+        if self._best is not None:
+            best = {"best_fn": self._best.value, "best_mode": "max" if self._best.largest else "min"}
         try:
             if keep is not None:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -143,6 +161,7 @@ class Checkpoints:
                     preservation_policy=(keep or KeepPolicy()).to_orbax(),
                     create=False,
                     cleanup_tmp_directories=keep is not None,
+                    **best,
                 ),
                 handler_registry=_handlers(),
             )
@@ -167,12 +186,32 @@ class Checkpoints:
         """The steps of all checkpoints whose writing ended, intact or not."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: TrainState, position: Position) -> None:
-        """Starts writing a checkpoint; returns as soon as the arrays may be donated.
+    def best(self) -> tuple[int, dict[str, float]]:
+        """Returns step and metrics of the best checkpoint.
 
         Raises:
-          UserError: it cannot be written (also for a write begun earlier that failed meanwhile).
+          UserError: none has metrics.
         """
+        step = self._manager.best_step()
+        metrics = None if step is None else self._manager.metrics(step)
+        if step is None or metrics is None:
+            raise UserError(f"no checkpoint in {self.directory} has metrics by which the best could be chosen")
+        return step, dict(metrics)
+
+    def save(
+        self, step: int, state: TrainState, position: Position, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Starts writing a checkpoint, with the metrics that `KeepPolicy.best` is of; returns as soon as the arrays may
+        be donated.
+
+        Raises:
+          UserError: it cannot be written (also for a write begun earlier that failed meanwhile), or the metric is
+            none of `metrics`.
+        """
+        if self._best is None:
+            metrics = None
+        elif metrics is not None:
+            self._best.value(metrics)
         training = {name: state[name] for name in ("step", "optimizer", "rng")}  # type: ignore[literal-required]
         items = ocp.args.Composite(
             parameters=ocp.args.StandardSave(state["parameters"]),
@@ -180,7 +219,7 @@ class Checkpoints:
             data=PositionArgs(position),
         )
         with self._writing():
-            self._manager.save(step, args=items, force=True)
+            self._manager.save(step, args=items, force=True, metrics=metrics)
 
     def wait(self) -> None:
         """Returns when all checkpoints are on disk; raises UserError if one could not be written."""
@@ -218,11 +257,7 @@ class Checkpoints:
         Raises:
           UserError: there is no such checkpoint, none is intact, or it is of another model.
         """
-        steps = self.steps
-        if not steps or (step is not None and step not in steps):
-            wanted = "" if step is None else f" of step {step}"
-            raise UserError(f"{self.directory} has no checkpoint{wanted}; there are: {steps or 'none'}")
-        for candidate in reversed(steps) if step is None else [step]:
+        for candidate in self._candidates(step):
             try:
                 arguments = ocp.args.Composite(parameters=ocp.args.StandardRestore(abstract_parameters))
                 return candidate, self._manager.restore(candidate, args=arguments)["parameters"]
@@ -230,7 +265,26 @@ class Checkpoints:
                 _raise_if_out_of_memory(error)
                 self._check_parameters(candidate, abstract_parameters)
                 logger.warning("checkpoint %s is not intact (%s)", self.directory / str(candidate), _first_line(error))
-        raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or steps}")
+        raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or self.steps}")
+
+    def find_parameters(self, step: int | None = None) -> tuple[int, dict[str, tuple[int, ...]]]:
+        """Returns `step`, or the newest step, and the shape of each of its parameters by name; no array is read.
+
+        Raises:
+          UserError: there is no such checkpoint, or what is known of it cannot be read.
+        """
+        for candidate in self._candidates(step):
+            if shapes := shapes_by_name(self._metadata(candidate, "parameters")):
+                return candidate, shapes
+        raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or self.steps}")
+
+    def _candidates(self, step: int | None) -> list[int]:
+        """Returns the steps to try, the newest first; raises UserError where there is none."""
+        steps = self.steps
+        if not steps or (step is not None and step not in steps):
+            wanted = "" if step is None else f" of step {step}"
+            raise UserError(f"{self.directory} has no checkpoint{wanted}; there are: {steps or 'none'}")
+        return steps[::-1] if step is None else [step]
 
     def _restore_if_intact(self, step: int, abstract: TrainState, position: Position) -> TrainState | None:
         training = {name: abstract[name] for name in ("step", "optimizer", "rng")}  # type: ignore[literal-required]
@@ -263,7 +317,7 @@ class Checkpoints:
 
     def _check_parameters(self, step: int, abstract_parameters: Any) -> None:
         """Raises UserError if the parameters of a checkpoint that could not be restored are others than the model's."""
-        stored, expected = _shapes(self._metadata(step, "parameters")), _shapes(abstract_parameters)
+        stored, expected = shapes_by_name(self._metadata(step, "parameters")), shapes_by_name(abstract_parameters)
         if not stored:
             return
         for name in sorted(stored.keys() | expected.keys()):
@@ -274,9 +328,9 @@ class Checkpoints:
                 )
 
     def _check_optimizer(self, step: int, abstract_optimizer: Any) -> None:
-        stored = _shapes((self._metadata(step, "training") or {}).get("optimizer"))
+        stored = shapes_by_name((self._metadata(step, "training") or {}).get("optimizer"))
         # Names of fields are not kept in one way for all containers; the shapes tell optimizers apart.
-        if stored and sorted(stored.values()) != sorted(_shapes(abstract_optimizer).values()):
+        if stored and sorted(stored.values()) != sorted(shapes_by_name(abstract_optimizer).values()):
             raise UserError(f"checkpoint {self.directory / str(step)} is of another optimizer than the configured one")
 
     def _metadata(self, step: int, item: str) -> Any:
@@ -328,7 +382,8 @@ def _all_agree(intact: bool) -> bool:
     return bool(np.all(multihost_utils.process_allgather(np.array(intact))))
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array of a nested dict, by its path joined with slashes."""
     return {
         "/".join(str(getattr(key, "key", key)) for key in path): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]

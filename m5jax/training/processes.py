@@ -113,7 +113,8 @@ def failing_together() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        logger.error("%s", error)  # now: the others may take long to get here
+        if (global_state.num_processes or 1) > 1:
+            logger.error("%s", error)  # now: the others may take long to get here
         exchange({"host": _host(), "error": str(error).partition("\n")[0] or type(error).__name__})
         raise
     for row in exchange({"host": _host(), "error": ""}):

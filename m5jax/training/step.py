@@ -24,7 +24,7 @@ def make_train_step(
     transformation: optax.GradientTransformation,
     accumulation: int = 1,
 ) -> TrainStep:
-    """Returns the pure step: gradients of the mean loss over all predicted tokens of the batch, then the update.
+    """Returns the pure step: gradients of the mean loss over all that a batch predicts, then the update.
 
     Args:
       model: the model.
@@ -33,22 +33,23 @@ def make_train_step(
       accumulation: parts a batch is cut into, one after the other, to fit memory; the result is that of one part.
     """
 
-    def summed_loss(parameters: Parameters, batch: Batch, keys: Any) -> tuple[Any, tuple[Any, Metrics]]:
-        loss, metrics = objective(model.bind(parameters), batch, keys)
+    def summed_loss(trained: Parameters, whole: Parameters, batch: Batch, keys: Any) -> tuple[Any, tuple[Any, Metrics]]:
+        loss, metrics = objective(model.bind(model.with_trained(whole, trained)), batch, keys)
         return loss.total, (loss.weight, metrics)
 
     gradient = jax.grad(summed_loss, has_aux=True)
 
     def accumulate(parameters: Parameters, batch: Batch, keys: Any) -> tuple[Parameters, tuple[Any, Metrics]]:
+        trained = model.trained_part(parameters)
         if accumulation == 1:
-            return gradient(parameters, batch, keys)
+            return gradient(trained, parameters, batch, keys)
         # Rows are dealt out so that each part keeps its rows on the devices that hold them.
         parts = jax.tree.map(lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), (batch, keys))
 
         def add_part(total: Any, part: tuple[Batch, Any]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradient(parameters, *part)), None
+            return jax.tree.map(jnp.add, total, gradient(trained, parameters, *part)), None
 
-        shapes = jax.eval_shape(gradient, parameters, *jax.tree.map(lambda x: x[0], parts))
+        shapes = jax.eval_shape(gradient, trained, parameters, *jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return jax.lax.scan(add_part, zeros, parts)[0]
 
@@ -59,11 +60,12 @@ def make_train_step(
         gradients, (weight, metrics) = accumulate(state["parameters"], batch, keys)
         divisor = jnp.where(weight > 0, weight, 1.0)
         gradients = jax.tree.map(lambda g: g / divisor, gradients)
-        updates, optimizer = transformation.update(gradients, state["optimizer"], state["parameters"])
+        trained = model.trained_part(state["parameters"])
+        updates, optimizer = transformation.update(gradients, state["optimizer"], trained)
         metrics["gradient_norm"] = Sums(optax.global_norm(gradients), jnp.ones(()))
         new_state = TrainState(
             step=state["step"] + 1,
-            parameters=optax.apply_updates(state["parameters"], updates),
+            parameters=model.with_trained(state["parameters"], optax.apply_updates(trained, updates)),
             optimizer=optimizer,
             rng=state["rng"],
         )

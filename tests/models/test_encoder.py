@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -11,7 +12,8 @@ import m5jax.models.encoder
 import m5jax.models.layers
 from m5jax.errors import UserError
 from m5jax.models import EncoderConfig, FunctionalModel
-from tests.models.tiny import OPTIONS, VOCAB, encoder, row_of, segments_of
+from partitioning import MeshConfig, make_mesh
+from tests.models.tiny import OPTIONS, VOCAB, encoder, encoder_config, row_of, segments_of
 
 LENGTH = 24
 
@@ -101,7 +103,10 @@ def test_logits_of_some_states_are_those_of_all():
     np.testing.assert_allclose(logits[0], everywhere[0, masked], atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "first"])
+POOLED = {"mean": lambda states: states.mean(0), "max": lambda states: states.max(0), "first": lambda states: states[0]}
+
+
+@pytest.mark.parametrize("pooling", POOLED)
 def test_embed_pools_the_states_of_each_row(pooling):
     model, parameters = encoder(pooling=pooling)
     tokens = segments_of([9, 4])
@@ -110,7 +115,7 @@ def test_embed_pools_the_states_of_each_row(pooling):
     embeddings = jax.jit(lambda *arguments: model.bind(parameters).embed(*arguments))(inputs, segment_ids)
     for embedding, row, one in zip(embeddings, rows, tokens, strict=True):
         states = np.asarray(hidden_states()(*row))[0, : len(one)]
-        np.testing.assert_allclose(embedding, states.mean(0) if pooling == "mean" else states[0], atol=1e-5)
+        np.testing.assert_allclose(embedding, POOLED[pooling](states), atol=1e-5)
 
 
 def test_dropout_differs_in_every_place_and_layer(monkeypatch):
@@ -203,3 +208,47 @@ def test_flops_per_token_is_what_xla_counts(monkeypatch, options):
 def test_a_wrong_setting_is_named(changes, message):
     with pytest.raises(UserError, match=message):
         encoder(**changes)
+
+
+ROW = row_of(segments_of([7, 4]), 16)
+# Of three layers, and with policies that layers take in turn of four.
+FROZEN = [({"layers": 3}, 1), ({"layers": 3}, 3), ({"layers": 4, "remat": ("none", "full")}, 2)]
+FROZEN += [({"layers": 2, "remat": ("none", "full")}, 2)]
+
+
+@pytest.mark.parametrize(("settings", "frozen"), FROZEN)
+def test_frozen_layers_give_the_same_states_and_no_gradients(settings, frozen):
+    model, parameters = encoder(dropout_rate=0.2, **settings)
+    with_frozen = FunctionalModel.from_config(dataclasses.replace(model.config, frozen_layers=frozen))
+    keys = jax.random.split(jax.random.key(3), 1)
+
+    def total(parameters, *, model):
+        states = model.bind(parameters)(*ROW, keys)
+        return jnp.sum(jnp.sin(states)), states
+
+    results = [
+        jax.jit(jax.grad(functools.partial(total, model=m), has_aux=True))(parameters) for m in (model, with_frozen)
+    ]
+    (gradients, states), (frozen_gradients, frozen_states) = results
+    np.testing.assert_allclose(frozen_states, states, atol=1e-6)
+    for name in ("embedding", "embedding_norm"):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(frozen_gradients[name]))
+        assert any(np.any(leaf) for leaf in jax.tree.leaves(gradients[name]))
+    np.testing.assert_allclose(frozen_gradients["final_norm"]["scale"], gradients["final_norm"]["scale"], atol=1e-5)
+    for got, whole in zip(*(jax.tree.leaves(tree["layers"]) for tree in (frozen_gradients, gradients)), strict=True):
+        assert not np.any(got[:frozen])
+        np.testing.assert_allclose(got[frozen:], whole[frozen:], atol=1e-5)
+
+
+def test_layers_cannot_be_frozen_in_a_pipeline():
+    model, parameters = encoder(layers=2, frozen_layers=1)
+    inputs, segment_ids, positions = (jnp.tile(array, (8, 1)) for array in ROW)
+    mesh = make_mesh(MeshConfig(1, 4, pipeline=2))
+    with jax.set_mesh(mesh), pytest.raises(UserError, match="layers cannot be frozen in a pipeline"):
+        jax.eval_shape(lambda parameters: model.bind(parameters)(inputs, segment_ids, positions), parameters)
+
+
+@pytest.mark.parametrize(("settings", "frozen"), [({}, 4), ({}, -1), ({"layers": 4, "remat": ("none", "full")}, 1)])
+def test_other_numbers_of_frozen_layers_are_refused(settings, frozen):
+    with pytest.raises(UserError, match=f"EncoderConfig.frozen_layers = {frozen}; allowed: 0 to [34], a multiple"):
+        encoder_config(**settings, frozen_layers=frozen)

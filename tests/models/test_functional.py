@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -34,3 +36,33 @@ def test_the_same_key_draws_the_same_parameters():
     draws = [init(jax.random.key(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0]["embedding"], draws[1]["embedding"])
     assert not np.allclose(draws[0]["embedding"], draws[2]["embedding"])
+
+
+def test_the_trained_part_leaves_the_rest_out_and_comes_back_in_its_place():
+    model, parameters = encoder()
+    trained = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in ("query", "scale"), parameters)
+    partly = dataclasses.replace(model, trained=trained)
+    part = partly.trained_part(parameters)
+    paths = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(part)}
+    everything = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(parameters)}
+    assert paths == {path for path in everything if path.endswith(("['query']", "['scale']"))}
+    assert set(part) == {"embedding_norm", "final_norm", "layers", "masked_lm_head"}  # what is empty is gone
+    assert partly.trained_part(model.logical_axes)["layers"]["attention"] == {
+        "query": ("layers", "embed", "heads", "head_dim")
+    }
+    doubled = partly.with_trained(parameters, jax.tree.map(lambda leaf: 2 * leaf, part))
+    assert jax.tree.structure(doubled) == jax.tree.structure(parameters)
+
+    def check(path, before, after, own):
+        assert after is before if not own else np.array_equal(after, 2 * before), path
+
+    jax.tree_util.tree_map_with_path(check, parameters, doubled, trained)
+
+
+def test_without_a_choice_all_is_trained_and_with_none_nothing():
+    model, parameters = encoder()
+    assert model.trained_part(parameters) is parameters
+    nothing = dataclasses.replace(model, trained=jax.tree.map(lambda _: False, parameters))
+    assert nothing.trained_part(parameters) == {}
+    same = jax.tree.map(lambda left, right: left is right, nothing.with_trained(parameters, {}), parameters)
+    assert jax.tree.all(same)

@@ -1,0 +1,296 @@
+"""From a described fine-tuning to one that trains: examples, labels, model, batches, then the training loop."""
+
+import dataclasses
+import hashlib
+import logging
+import math
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import gin
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from m5jax.configuration.fine_tuned_run import (
+    LABELS,
+    NGRAMS,
+    RESULT,
+    Result,
+    make_model,
+    pretrained_parameters,
+    write_json,
+)
+from m5jax.configuration.fine_tuning import FineTuning
+from m5jax.configuration.log_file import logged
+from m5jax.configuration.run_directory import (
+    VOCABULARY,
+    check_run_directory,
+    check_seen,
+    keep_attributes,
+    keep_vocabulary,
+    locked,
+    read_attributes,
+    write_config,
+)
+from m5jax.data.attributes import SEPARATORS, AttributeFormat
+from m5jax.data.vocabulary import Vocabulary
+from m5jax.errors import UserError
+from m5jax.evaluation.report import write_report
+from m5jax.evaluation.tables import format_table, read_summary, write_summary
+from m5jax.finetuning.answering import make_answerer
+from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, measure
+from m5jax.finetuning.batches import ShuffledBatches
+from m5jax.finetuning.examples import Columns, Example, read_examples
+from m5jax.finetuning.mining import Miner
+from m5jax.finetuning.ngrams import HashedNgrams, count_ngrams
+from m5jax.finetuning.overlap import without_overlap
+from m5jax.finetuning.rows import PairRows, Rows, Tokenizer, encode_examples, pair_sides
+from m5jax.finetuning.scoring import Scorer
+from m5jax.finetuning.search_validation import SELECTED_OF_SEARCH, make_search_validator, needs_search
+from m5jax.finetuning.tasks import Labels, TwoTowerTask, find_labels
+from m5jax.models import FunctionalModel, Parameters
+from m5jax.objectives import PairObjective
+from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
+from m5jax.training.loop import TrainerConfig, Training, TrainingResult, train
+from m5jax.training.optimizers import Optimizer
+from m5jax.training.processes import LIBRARIES, check_alike, failing_together, versions
+from m5jax.training.schedules import Cosine
+from partitioning import batch_share, check_batch, make_mesh
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "evaluation/valid/"
+EXAMPLES = "fine_tuned/training_examples.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What a fine-tuning is made of; nothing is written yet."""
+
+    tokenizer: Tokenizer
+    attributes: AttributeFormat
+    training: list[Example]
+    valid: list[Example]
+    labels: Labels
+    model: FunctionalModel
+    mesh: Mesh
+    by_search: bool  # how it is validated
+
+
+def fine_tune(config: FineTuning) -> str:
+    """Fine-tunes, or resumes, and returns the table that ends it.
+
+    Raises:
+      UserError: the configuration, the files or the run to begin with are not as they must be.
+    """
+    operative = gin.operative_config_str(max_line_length=100)
+    check_alike({"configuration": hashlib.sha256(operative.encode()).hexdigest()[:16]})
+    with failing_together():
+        changes = check_run_directory(config.directory, operative)
+        prepared = prepare(config)
+    with ExitStack() as stack:
+        with failing_together():
+            if jax.process_index() == 0:
+                write_config(config.directory, operative)
+                stack.enter_context(locked(config.directory))
+                _keep(config, prepared)
+        with failing_together():
+            check_seen(config.directory, operative)
+            stack.enter_context(logged(config.directory, jax.process_index()))
+        for change in changes:
+            logger.info("changed since this run began: %s", change)
+        training = _training(config, prepared)
+        _log_start(config, prepared, training)
+        try:
+            result = train(training)
+            return _end(config, prepared, training, result)
+        finally:
+            if jax.process_index() == 0 and (config.directory / "metrics.jsonl").exists():
+                write_report(config.directory)
+
+
+def prepare(config: FineTuning) -> Prepared:
+    """Reads the examples and describes the model; raises UserError as `fine_tune`."""
+    mesh = make_mesh(config.mesh)
+    check_batch(mesh, config.batch_size, config.accumulation)
+    run_dir = Path(config.pretrained)
+    attributes = read_attributes(run_dir) if config.pretrained else SEPARATORS
+    training, valid = (_read(config, name, attributes) for name in ("train", "valid"))
+    training = without_overlap(training, valid, config.overlap, "validation")
+    labels = find_labels(config.task, training)
+    _check_labels(config, training)
+    tokenizer: Tokenizer
+    if isinstance(config.encoder, HashedNgrams):
+        texts = (text for example in training for text in example.texts)
+        tokenizer = count_ngrams(texts, config.encoder.most, config.encoder.buckets)
+    else:
+        tokenizer = Vocabulary.load(run_dir / VOCABULARY)
+    model, by_search = make_model(config, tokenizer, labels), needs_search(config.task, valid)
+    return Prepared(tokenizer, attributes, training, valid, labels, model, mesh, by_search)
+
+
+def _read(config: FineTuning, name: str, attributes: AttributeFormat) -> list[Example]:
+    columns = Columns(config.columns, config.defaults)
+    # Beside the run directory, which is made once all is well.
+    rejected = config.directory.with_name(f"{config.directory.name}.{name}.rejected.jsonl")
+    rejected.parent.mkdir(parents=True, exist_ok=True)
+    return read_examples(getattr(config, name), config.task, columns, attributes, rejected)
+
+
+def _check_labels(config: FineTuning, training: list[Example]) -> None:
+    if not isinstance(config.task, TwoTowerTask):
+        return
+    assert isinstance(config.objective, PairObjective)
+    fitting = sum(float(example.label or 0.0) >= config.task.labels.least_fit for example in training)
+    if not fitting:
+        raise UserError(f"none of the {len(training)} training pairs fits; one that does is needed")
+    if fitting == len(training) and not config.objective.is_of_whole_batch:
+        raise UserError(
+            f"all {len(training)} training pairs fit; PairCrossEntropy needs some that do not, or another loss with it"
+        )
+
+
+def _keep(config: FineTuning, prepared: Prepared) -> None:
+    """Writes what the run needs to be used without the one that it begins with."""
+    if isinstance(prepared.tokenizer, Vocabulary):
+        keep_vocabulary(config.directory, Path(config.pretrained) / VOCABULARY)
+    else:
+        prepared.tokenizer.save(config.directory / NGRAMS)
+    keep_attributes(config.directory, prepared.attributes)
+    write_json(config.directory / LABELS, dataclasses.asdict(prepared.labels))
+    write_json(config.directory / EXAMPLES, sorted({example.key for example in prepared.training}))
+
+
+def _training(config: FineTuning, prepared: Prepared) -> Training:
+    model, mesh, count = prepared.model, prepared.mesh, len(prepared.training)
+    share = batch_share(mesh)
+    weights = np.array([example.weight for example in prepared.training], np.float32)
+    rows = _rows(config, prepared, prepared.training)
+    steps = config.steps or math.ceil(config.epochs * count / config.batch_size)
+    evaluate_every = config.evaluate_every or max(1, count // config.batch_size)
+    batches = ShuffledBatches(rows, weights, config.batch_size, config.seed, share.index, share.count)
+    return Training(
+        run_dir=config.directory,
+        model=model,
+        objective=config.objective,
+        optimizer=config.part.optimizer(_until(config.optimizer, steps), model),
+        mesh=mesh,
+        config=TrainerConfig(
+            steps=steps,
+            seed=config.seed,
+            accumulation=config.accumulation,
+            log_every=config.log_every,
+            evaluate_every=evaluate_every,
+            checkpoint_every=evaluate_every,
+            keep=_keep_policy(config, prepared),
+        ),
+        batches=batches,
+        batch_size=config.batch_size,
+        evaluate=_evaluate(config, prepared),
+        flops_per_token=_flops(config),
+        initial=_initial(config),
+        refresh=_refresh(config, prepared, batches),
+        refresh_every=config.refresh_every,
+    )
+
+
+def _refresh(
+    config: FineTuning, prepared: Prepared, batches: ShuffledBatches
+) -> Callable[[int, Parameters], dict[str, float]] | None:
+    if config.negatives is None:
+        return None
+    scorer = Scorer(prepared.model, prepared.mesh, config.batch_size)
+    return Miner(batches, *pair_sides(prepared.training), scorer, config.negatives).refresh
+
+
+def _rows(config: FineTuning, prepared: Prepared, examples: list[Example]) -> Rows:
+    return encode_examples(examples, config.task, prepared.labels, prepared.tokenizer, config.length)
+
+
+def _keep_policy(config: FineTuning, prepared: Prepared) -> KeepPolicy:
+    name, largest = SELECTED_OF_SEARCH if prepared.by_search else SELECTED[config.task.kind]
+    if config.select and config.select != name:
+        name, largest = config.select, config.select not in SMALL_IS_GOOD
+    return KeepPolicy(last=1, best=f"{PREFIX}{name}", largest=largest)
+
+
+def _until(optimizer: Optimizer, steps: int) -> Optimizer:
+    """Returns the optimizer with a schedule that ends with the run, unless it has an end of its own."""
+    schedule = optimizer.schedule
+    if not isinstance(schedule, Cosine) or schedule.total_steps:
+        return optimizer
+    return dataclasses.replace(optimizer, schedule=dataclasses.replace(schedule, total_steps=steps))
+
+
+def _initial(config: FineTuning) -> Callable[[Parameters], Parameters] | None:
+    if not config.pretrained or config.from_scratch:
+        return None
+    return lambda abstract: pretrained_parameters(config, abstract)
+
+
+def _evaluate(config: FineTuning, prepared: Prepared) -> Callable[[Parameters], dict[str, float]]:
+    valid, rows = prepared.valid, _rows(config, prepared, prepared.valid)
+    if prepared.by_search:
+        assert isinstance(config.task, TwoTowerTask)
+        assert isinstance(rows, PairRows)
+        scorer = Scorer(prepared.model, prepared.mesh, config.batch_size)
+        validate = make_search_validator(config.task, valid, rows, scorer)
+    else:
+        answer = make_answerer(
+            config.task,
+            valid,
+            rows,
+            prepared.labels,
+            prepared.model,
+            prepared.mesh,
+            prepared.tokenizer,
+            config.length,
+            config.batch_size,
+        )
+
+        def validate(parameters: Parameters) -> dict[str, float]:
+            return measure(config.task, valid, answer(parameters))
+
+    return lambda parameters: {f"{PREFIX}{name}": value for name, value in validate(parameters).items()}
+
+
+def _flops(config: FineTuning) -> float:
+    return 0.0 if isinstance(config.encoder, HashedNgrams) else config.encoder.flops_per_token(config.length, 0.0)
+
+
+def _log_start(config: FineTuning, prepared: Prepared, training: Training) -> None:
+    trained = prepared.model.trained_part(prepared.model.abstract_parameters)
+    logger.info(
+        "%d training and %d validation examples; %d of %d parameters are trained for %d steps",
+        len(prepared.training),
+        len(prepared.valid),
+        sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(trained)),
+        prepared.model.parameter_count,
+        training.config.steps,
+    )
+    if jax.process_index() == 0:
+        known = read_summary(config.directory)
+        command = shlex.join(["m5jax", *sys.argv[1:]])
+        write_summary(
+            config.directory,
+            dataclasses.replace(
+                known, parameters=prepared.model.parameter_count, command=command, versions=versions(LIBRARIES)
+            ),
+        )
+
+
+def _end(config: FineTuning, prepared: Prepared, training: Training, result: TrainingResult) -> str:
+    """Writes what the best checkpoint is and measures, and returns it as a table."""
+    with Checkpoints(config.directory / FOLDER, training.config.keep) as checkpoints:
+        step, metrics = checkpoints.best()
+    metrics = {name.removeprefix(PREFIX): value for name, value in metrics.items()}
+    threshold = metrics.pop("threshold", None)
+    if jax.process_index() == 0:
+        write_json(config.directory / RESULT, dataclasses.asdict(Result(step, metrics, threshold)))
+    rows = [[name, f"{value:.4f}"] for name, value in metrics.items()]
+    table = format_table(("validation", "value"), rows, ("left", "right"))
+    return f"{table}\n\nbest step   {step} of {result.step}\nwritten to  {config.directory}"

@@ -1,0 +1,217 @@
+"""Runs that were fine-tuned: what one begins with, and what it keeps to be used by itself afterwards."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from m5jax.configuration.fine_tuning import FineTuning
+from m5jax.configuration.gin_files import Binding, read_bindings, resolve
+from m5jax.configuration.load import load
+from m5jax.configuration.registry import CONFIGURABLES
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY, read_attributes
+from m5jax.data.attributes import AttributeFormat
+from m5jax.data.vocabulary import Vocabulary
+from m5jax.errors import UserError
+from m5jax.finetuning.ngrams import HashedNgrams, Ngrams
+from m5jax.finetuning.rows import Tokenizer
+from m5jax.finetuning.tasks import Labels, TextToTextTask
+from m5jax.models import FunctionalModel, NgramEncoderConfig, Parameters
+from m5jax.models.low_rank import ADAPTERS, merge_adapters
+from m5jax.training.checkpoints import FOLDER, Checkpoints
+from m5jax.training.fine_tuned_part import ENCODERS
+from partitioning import MeshConfig, make_mesh, tree_shapes
+
+NGRAMS, LABELS, RESULT = "vocabulary/ngrams.json", "fine_tuned/labels.json", "fine_tuned/result.json"
+_MODELS = ("EncoderConfig", "EncoderDecoderConfig")
+_FIELDS = {"Run": "model", "FineTuning": "encoder"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a fine-tuning ended with.
+
+    Attributes:
+      step: of the best checkpoint.
+      metrics: on the validation data, of that checkpoint.
+      threshold: of pairs' scores, the best on the validation data; None where the task has none.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    threshold: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned model, ready to be used."""
+
+    config: FineTuning
+    model: FunctionalModel
+    parameters: Parameters
+    mesh: Mesh
+    tokenizer: Tokenizer
+    attributes: AttributeFormat
+    labels: Labels
+    step: int
+    result: Result | None
+
+
+def is_fine_tuned(run_dir: Path) -> bool:
+    """Whether a directory is that of a fine-tuning."""
+    return any(binding.name == "FineTuning" for binding in run_bindings(run_dir))
+
+
+def run_bindings(run_dir: Path) -> list[Binding]:
+    """Returns what the config of a run directory binds; raises UserError where it is none."""
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run_dir} is no run directory: it has no {CONFIG}")
+    return read_bindings(path)
+
+
+def model_bindings(run_dir: Path) -> list[str]:
+    """Returns gin bindings of the model that a run trained, as the encoder of a fine-tuning.
+
+    Raises:
+      UserError: the directory is no run's, or its model is neither an encoder nor an encoder-decoder.
+    """
+    bindings = run_bindings(run_dir)
+    own = next(
+        (binding for binding in bindings if _FIELDS.get(binding.name) == binding.argument and binding.argument), None
+    )
+    name = "" if own is None else str(resolve(own, bindings)).strip("@()")
+    if name not in _MODELS:
+        raise UserError(f"the model of {run_dir} is {name or 'not named'}; allowed: runs of {' or '.join(_MODELS)}")
+    return [*_copied(name, bindings), f"FineTuning.encoder=@{name}()"]
+
+
+def _copied(name: str, bindings: Sequence[Binding]) -> Iterator[str]:
+    for binding in bindings:
+        if binding.name == name and binding.argument:
+            value = resolve(binding, bindings)
+            yield f"{name}.{binding.argument}={value!r}"
+            inner = str(value).strip("@()").rpartition("/")[2]
+            if inner in CONFIGURABLES and inner != name:
+                yield from _copied(inner, bindings)
+
+
+def pretrained_parameters(config: FineTuning, abstract: Parameters) -> Parameters:
+    """Returns the pre-trained part of a model's parameters, with the shapes and shardings of `abstract`.
+
+    Raises:
+      UserError: there is no intact checkpoint, or it is of another model.
+    """
+    run_dir = Path(config.pretrained)
+    if isinstance(config.task, TextToTextTask):
+        return _restore(run_dir, _without_adapters(abstract))
+    towers = [name for name in ENCODERS if name in abstract]
+    if not is_fine_tuned(run_dir):
+        encoder = _restore(run_dir, _without_adapters(abstract[towers[0]]))
+    else:
+        earlier = load_fine_tuned(run_dir)
+        encoder, adapters = earlier.parameters[ENCODERS[0]], earlier.config.part.adapters
+        encoder = merge_adapters(encoder, adapters) if adapters else encoder
+    # A copy each: what is given is donated.
+    return {
+        tower: encoder if place == 0 else jax.tree.map(lambda x: x.copy(), encoder)
+        for place, tower in enumerate(towers)
+    }
+
+
+def _restore(run_dir: Path, abstract: Parameters) -> Parameters:
+    with Checkpoints(run_dir / FOLDER) as checkpoints:
+        return checkpoints.restore_parameters(abstract)[1]
+
+
+def _without_adapters(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {name: _without_adapters(value) for name, value in tree.items() if name != ADAPTERS}
+
+
+def make_model(config: FineTuning, tokenizer: Tokenizer, labels: Labels) -> FunctionalModel:
+    """Returns the model of a fine-tuning, which knows what of it is trained.
+
+    Raises:
+      UserError: the vocabulary has more pieces than the model, or the task does not go with it.
+    """
+    encoder: Any = config.encoder
+    if isinstance(encoder, HashedNgrams):
+        assert isinstance(tokenizer, Ngrams)
+        encoder = encoder.config(tokenizer, config.length)
+    else:
+        assert isinstance(tokenizer, Vocabulary)
+        if tokenizer.text_size > encoder.vocab_size:
+            raise UserError(
+                f"the vocabulary of {config.pretrained} has {tokenizer.text_size} pieces, its model rows for "
+                f"{encoder.vocab_size}"
+            )
+        rate = encoder.dropout_rate if config.dropout_rate is None else config.dropout_rate
+        encoder = config.part.prepare(dataclasses.replace(encoder, dropout_rate=rate))
+    if isinstance(config.task, TextToTextTask):
+        return config.part.trained(FunctionalModel.from_config(encoder))
+    model = FunctionalModel.from_config(config.task.model(encoder, labels))
+    return model if isinstance(encoder, NgramEncoderConfig) else config.part.trained(model)
+
+
+def load_fine_tuned(run_dir: Path, step: int | None = None) -> FineTuned:
+    """Returns the model of a fine-tuning, of its best checkpoint or of `step`, on a mesh of the devices that are here.
+
+    Raises:
+      UserError: the directory is of no fine-tuning, or there is no such checkpoint.
+    """
+    if not is_fine_tuned(run_dir):
+        raise UserError(f"{run_dir} is of no fine-tuning; m5jax finetune makes one")
+    config: FineTuning = load([str(run_dir / CONFIG)], [], "FineTuning")
+    config = dataclasses.replace(config, run_dir=str(run_dir))
+    tokenizer, labels, mesh = read_tokenizer(run_dir, config), read_labels(run_dir), make_mesh(MeshConfig())
+    model = make_model(config, tokenizer, labels)
+    result = read_result(run_dir)
+    wanted = step if step is not None or result is None else result.step
+    with Checkpoints(run_dir / FOLDER) as checkpoints:
+        abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
+        found, parameters = checkpoints.restore_parameters(abstract, wanted)
+    return FineTuned(config, model, parameters, mesh, tokenizer, read_attributes(run_dir), labels, found, result)
+
+
+def read_tokenizer(run_dir: Path, config: FineTuning) -> Tokenizer:
+    """Returns what turns texts into ids; raises UserError where it cannot be read."""
+    if isinstance(config.encoder, HashedNgrams):
+        return Ngrams.load(run_dir / NGRAMS)
+    return Vocabulary.load(run_dir / VOCABULARY)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value whole or not at all; raises UserError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_labels(run_dir: Path) -> Labels:
+    """Returns the labels of a fine-tuning; raises UserError where they cannot be read."""
+    try:
+        values = json.loads((run_dir / LABELS).read_text(encoding="utf-8"))
+        return Labels(tuple(map(str, values["classes"])), tuple(map(str, values["tags"])))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{run_dir / LABELS} holds no labels ({error}); a fine-tuning writes them") from error
+
+
+def read_result(run_dir: Path) -> Result | None:
+    """Returns what a fine-tuning ended with; None where it has not ended. Raises UserError for a damaged file."""
+    path = run_dir / RESULT
+    if not path.exists():
+        return None
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} holds no result of a fine-tuning ({error})") from error
