@@ -1,6 +1,6 @@
 """An HTML page without scripts and links, so that it opens anywhere and a year later."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 # Distinct for the color-blind and on a light as on a dark page (after Okabe and Ito, 2008).
@@ -51,6 +51,12 @@ def html_page(title: str, body: Iterable[str]) -> str:
 def html_section(title: str, content: str) -> str:
     """Returns HTML content under its title; nothing where there is none."""
     return f"<h2>{escape(title)}</h2>\n{content}" if content else ""
+
+
+def html_definitions(values: Mapping[str, str]) -> str:
+    """Returns names with what they stand for; nothing where there is none."""
+    pairs = (f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
+    return f"<dl>{''.join(pairs)}</dl>" if values else ""
 
 
 def html_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

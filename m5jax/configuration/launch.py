@@ -1,9 +1,8 @@
-"""From a described run to one that trains or is evaluated: vocabulary, mesh, model, input, then the loop."""
+"""From a described run to one that trains: vocabulary, mesh, model, input, then the loop."""
 
 import dataclasses
 import datetime
 import hashlib
-import json
 import logging
 import platform
 import shlex
@@ -16,6 +15,7 @@ import gin
 import jax
 from jax.sharding import Mesh
 
+from m5jax.configuration.initial_parameters import find_initial_run
 from m5jax.configuration.live_data import (
     check_tasks,
     live_batches,
@@ -24,7 +24,7 @@ from m5jax.configuration.live_data import (
     set_run_vocabulary,
     vocabulary_path,
 )
-from m5jax.configuration.load import import_task_modules, load_run_directory, restore_run
+from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.log_file import logged
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
@@ -35,6 +35,7 @@ from m5jax.configuration.run_directory import (
     keep_labels,
     keep_vocabulary,
     locked,
+    model_differences,
     write_config,
 )
 from m5jax.data.cut_texts import log_cut_texts
@@ -43,7 +44,7 @@ from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator, evaluation_tasks
 from m5jax.data.vocabulary import current_vocabulary
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import unknown_name
 from m5jax.evaluation.evaluator import make_evaluate
 from m5jax.evaluation.held_out import HeldOut, held_out_batches, language_results
 from m5jax.evaluation.report import FILE_NAME as REPORT
@@ -51,7 +52,6 @@ from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import (
     RunSummary,
     read_summary,
-    result_tables,
     run_summary,
     write_summary,
 )
@@ -82,7 +82,7 @@ def train_run(run: Run) -> str:
     with failing_together():
         changes = check_run_directory(run.directory, config)
         training, held_out = _training(run)
-    check_alike({"data": training.batches.fingerprint})
+    check_alike({"data": training.batches.fingerprint, "start": str(training.initial)})
     # The directory takes the config only once there is data to train on.
     with ExitStack() as stack:
         with failing_together():
@@ -97,6 +97,8 @@ def train_run(run: Run) -> str:
             logger.info("process %d of %d has %s, %s", jax.process_index(), jax.process_count(), devices, part)
         for change in changes:
             logger.info("changed since this run began: %s", change)
+        for difference in model_differences(Path(run.initial_run), config) if training.initial else ():
+            logger.info("not as in %s: %s", run.initial_run, difference)
         known = read_summary(run.directory) if jax.process_index() == 0 else RunSummary()
         summary = _begin_summary(run, training, known)
         _write_summary(run.directory, summary)
@@ -117,9 +119,10 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
     check_mesh(run.model, mesh, run.data.length)
     import_task_modules(run.task_modules)
     check_tasks(run)
-    tasks = evaluation_tasks(run.data.mixture)
-    set_run_vocabulary(run)
+    tasks = evaluation_tasks(*run.data.mixtures)
+    vocabulary = set_run_vocabulary(run)
     model = FunctionalModel.from_config(run.model)
+    initial = find_initial_run(run, model, vocabulary)
     objective = _objective(run, tasks)
     batches = _training_batches(run, mesh)
     held_out = run_held_out(run)
@@ -133,8 +136,9 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
         config=run.trainer,
         batches=batches,
         batch_size=run.data.batch_size,
-        evaluate=_evaluate(run, model, mesh, tasks, held_out),
+        evaluate=evaluator(run, model, mesh, tasks, held_out),
         flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
+        initial=initial,
     )
     return training, held_out
 
@@ -153,28 +157,6 @@ def _begun(run: Run, config: str) -> Iterator[None]:
 def _write_summary(directory: Path, summary: RunSummary) -> None:
     if jax.process_index() == 0:
         write_summary(directory, summary)
-
-
-def evaluate_run(run_dir: Path, step: int | None = None, output: Path | None = None) -> str:
-    """Evaluates a run on the held-out data of each language and returns the table; writes JSON to `output` too."""
-    if output is not None and (output.exists() or not output.parent.is_dir()):
-        reason = "exists" if output.exists() else f"cannot be written: there is no directory {output.parent}"
-        raise UserError(f"{output} {reason}; choose another --output")
-    run = load_run_directory(run_dir)
-    import_task_modules(run.task_modules)
-    set_run_vocabulary(run)
-    tasks = evaluation_tasks(run.data.mixture)
-    evaluated, model, parameters, mesh = restore_run(run, step)
-    held_out = run_held_out(run)
-    results = language_results(held_out, _evaluate(run, model, mesh, tasks, held_out)(parameters))
-    log_cut_texts()
-    if output is not None:
-        figures = {"step": evaluated, "languages": {name: vars(result) for name, result in results.items()}}
-        try:
-            output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {output}: {error.strerror or error}") from error
-    return f"{run_dir}, step {evaluated}\n\n{result_tables(results)}"
 
 
 def _training_batches(run: Run, mesh: Mesh) -> BatchIterator | MaterializedBatches:
@@ -202,7 +184,7 @@ def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel | SequenceTo
     return dataclasses.replace(run.objective, tasks=tuple(tasks), weights=weighted)
 
 
-def _evaluate(
+def evaluator(
     run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: HeldOut
 ) -> Callable[[Parameters], dict[str, float]]:
     """Returns what measures loss, accuracy and the tasks' own metrics on their held-out data."""
@@ -220,6 +202,7 @@ def _begin_summary(run: Run, training: Training, known: RunSummary) -> RunSummar
         parameters=training.model.parameter_count,
         command=shlex.join(["m5jax", *sys.argv[1:]]),
         device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
+        began_with=str(training.initial) if training.initial else known.began_with,
         started=known.started or _now(),
         finished=None,
         versions=versions(LIBRARIES),

@@ -5,7 +5,7 @@ from typing import Any
 
 from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import VOCABULARY, kept_labels
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY, kept_labels
 from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.default_vocabulary import default_vocabulary
 from m5jax.data.held_out_rows import read_held_out
@@ -41,13 +41,15 @@ def live_batches(
         shard_count=shard_count,
         epochs=epochs,
         cache_dir=data.cache_dir,
+        replay_mixture=data.replay_mixture,
+        replay=data.replay,
     )
 
 
 def check_tasks(run: Run) -> None:
     """Raises UserError where a task of the run's mixture is none for its model."""
     if isinstance(run.model, DecoderConfig):
-        check_written(find_tasks(run.data.mixture), "a decoder")
+        check_written(find_tasks(*run.data.mixtures), "a decoder")
 
 
 def run_definition(run: Run) -> dict[str, Any]:
@@ -61,6 +63,8 @@ def run_definition(run: Run) -> dict[str, Any]:
         seed=data.seed,
         mixing=data.mixing,
         masking=data.masking,
+        replay_mixture=data.replay_mixture,
+        replay=data.replay,
     )
 
 
@@ -88,7 +92,7 @@ def live_held_out(run: Run) -> LiveHeldOut:
     """Returns the held-out examples of each task of a run."""
     data = run.data
     return LiveHeldOut(
-        evaluation_tasks(data.mixture),
+        evaluation_tasks(*data.mixtures),
         data.length,
         data.targets_length,
         max_examples=data.evaluation_examples,
@@ -116,6 +120,7 @@ def held_out_definition(run: Run) -> dict[str, Any]:
         targets_length=data.targets_length,
         separate_targets=run.separate_targets,
         seed=0,
+        replay_mixture=data.replay_mixture,
     )
     names = ("tasks", "vocabulary", "length", "targets_length", "separate_targets")
     return {name: made[name] for name in names} | {"evaluation_examples": data.evaluation_examples}
@@ -129,7 +134,7 @@ def set_run_vocabulary(run: Run) -> Vocabulary:
     """
     labels = kept_labels(run.directory)
     vocabulary = set_current_vocabulary(
-        vocabulary_path(run), mixture_labels(run.data.mixture) if labels is None else labels
+        vocabulary_path(run), mixture_labels(*run.data.mixtures) if labels is None else labels
     )
     if vocabulary.size > run.model.vocab_size:
         labelled = f" and {len(vocabulary.labels)} labels" if vocabulary.labels else ""
@@ -141,8 +146,18 @@ def set_run_vocabulary(run: Run) -> Vocabulary:
 
 
 def vocabulary_path(run: Run) -> Path:
-    """Returns the vocabulary that is configured, or else the one the run has, or else the mixture's own."""
+    """Returns the vocabulary that is configured, or else the run's, its initial run's, or its mixture's own."""
     kept = run.directory / VOCABULARY
     if run.vocabulary and (Path(run.vocabulary).is_file() or not kept.is_file()):
         return Path(run.vocabulary)
-    return kept if kept.is_file() else default_vocabulary(run.data.mixture)
+    if kept.is_file():
+        return kept
+    return initial_directory(run) / VOCABULARY if run.initial_run else default_vocabulary(run.data.mixture)
+
+
+def initial_directory(run: Run) -> Path:
+    """Returns the directory of the run that a run begins with; raises UserError where it is none."""
+    directory = Path(run.initial_run)
+    if not (directory / CONFIG).is_file():
+        raise UserError(f"INITIAL_RUN: {directory} is no run directory: it has no {CONFIG}")
+    return directory

@@ -12,16 +12,11 @@ from jax.sharding import Mesh
 
 from m5jax.configuration.gin_files import parse_gin
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY, read_attributes
+from m5jax.configuration.run_directory import CONFIG, VOCABULARY
 from m5jax.data.load_tensorflow import load_tensorflow
 from m5jax.data.preparation.settings import Preparation
-from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
-from m5jax.inference.beam_search import Beams
-from m5jax.inference.decoding import Sampling
-from m5jax.inference.embedder import Embedder
-from m5jax.inference.generator import Generator
-from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig, FunctionalModel, Parameters
+from m5jax.models import FunctionalModel, Parameters
 from m5jax.training.checkpoints import FOLDER, Checkpoints
 from partitioning import MeshConfig, PartitioningError, make_mesh, tree_shapes
 
@@ -79,68 +74,6 @@ def check_model(run: Run, *configs: type) -> None:
     if not isinstance(run.model, configs):
         allowed = " or ".join(config.__name__ for config in configs)
         raise UserError(f"the model of {run.directory} is of {type(run.model).__name__}; allowed: runs of {allowed}")
-
-
-def load_embedder(run_dir: Path, step: int | None = None) -> Embedder:
-    """Returns the encoder of a run (of `step`, or of its newest intact checkpoint), ready to embed on all devices.
-
-    Raises:
-        UserError: no such run or checkpoint, or its model is no encoder.
-    """
-    run = load_run_directory(run_dir)
-    check_model(run, EncoderConfig)
-    _, model, parameters, mesh = restore_run(run, step)
-    return Embedder(model, parameters, Vocabulary.load(run.vocabulary), mesh, read_attributes(run_dir))
-
-
-def load_generator(
-    run_dir: Path,
-    length: int,
-    strategy: Sampling | Beams,
-    labels: Sequence[str] = (),
-    continues: bool = False,
-    step: int | None = None,
-) -> Generator:
-    """Returns the encoder-decoder or decoder of a run, ready to write on all devices.
-
-    Args:
-        run_dir: of the run.
-        length: the most tokens to write.
-        strategy: how tokens are chosen.
-        labels: texts that may be written; empty: any.
-        continues: texts are the beginning of what a decoder writes.
-        step: of the checkpoint; None: the newest intact one.
-
-    Raises:
-        UserError: no such run or checkpoint, its model does not write or not so, a label is longer than `length`, or
-            that leaves no room for a text.
-    """
-    run = load_run_directory(run_dir)
-    check_model(run, EncoderDecoderConfig, DecoderConfig)
-    inputs_length = _inputs_length(run, length, continues)
-    _, model, parameters, mesh = restore_run(run, step)
-    vocabulary = Vocabulary.load(run.vocabulary)
-    return Generator(model, parameters, vocabulary, mesh, inputs_length, length, strategy, labels, continues)
-
-
-def _inputs_length(run: Run, length: int, continues: bool) -> int:
-    """Returns how many tokens of a text can be read beside those to write; raises UserError where none can."""
-    if not isinstance(run.model, DecoderConfig):
-        if continues:
-            raise UserError("an encoder-decoder does not go on with its inputs; allowed with a decoder: --continue")
-        return run.data.length
-    if continues and run.model.bidirectional_prefix:
-        raise UserError(
-            f"the decoder of {run.directory} reads inputs in both directions and does not go on with them; leave "
-            "--continue away"
-        )
-    room = run.model.max_length - length
-    if room < 1 + continues:  # the end token of the text before
-        raise UserError(
-            f"{length} tokens to write leave no room for a text in the model's length, DecoderConfig.max_length = "
-            f"{run.model.max_length}"
-        )
-    return room
 
 
 def restore_run(run: Run, step: int | None = None) -> tuple[int, FunctionalModel, Parameters, Mesh]:

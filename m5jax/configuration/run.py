@@ -31,6 +31,9 @@ class DataConfig:
       masking: of the training; None: as each task was registered. Evaluation keeps the tasks' own.
       seed: of shuffling, mixing and masking.
       evaluation_examples: at most so many held-out records a language.
+      replay_mixture: another registered task or mixture, such as that of `Run.initial_run`, of which some rows are and
+        which is evaluated too; empty: none.
+      replay: the share of these rows.
     """
 
     mixture: str
@@ -43,6 +46,8 @@ class DataConfig:
     cache_dir: str = ""
     seed: int = 0
     evaluation_examples: int = 1000
+    replay_mixture: str = ""
+    replay: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("length", "batch_size", "evaluation_examples"):
@@ -50,6 +55,16 @@ class DataConfig:
                 raise UserError(f"DataConfig.{name} = {getattr(self, name)}; a positive integer is needed")
         if self.materialized and self.cache_dir:
             raise UserError("DataConfig.materialized and DataConfig.cache_dir are both set; train from one of them")
+        if not 0.0 <= self.replay < 1.0 or (self.replay > 0.0) != bool(self.replay_mixture):
+            raise UserError(
+                f"DataConfig.replay = {self.replay}, replay_mixture = {self.replay_mixture!r}; allowed: a mixture with "
+                "a share above 0 and below 1, or neither"
+            )
+
+    @property
+    def mixtures(self) -> tuple[str, ...]:
+        """The names of all that rows are of."""
+        return (self.mixture, self.replay_mixture) if self.replay_mixture else (self.mixture,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +73,12 @@ class Run:
 
     Attributes:
       run_dir: everything the run writes.
-      vocabulary: path of a vocabulary made by `m5jax vocabulary train`; empty: the mixture's own.
+      vocabulary: path of a vocabulary made by `m5jax vocabulary train` or `extend`; empty: that of `initial_run`, or
+        else the mixture's own.
       task_modules: Python modules whose import registers tasks.
+      initial_run: directory of a run whose parameters this one begins with, at step 0, with an optimizer of its own;
+        needed until this run has a checkpoint. Empty: parameters are drawn.
+      initial_step: of the checkpoint there; None: the newest.
     """
 
     run_dir: str
@@ -71,10 +90,14 @@ class Run:
     trainer: TrainerConfig
     vocabulary: str = ""
     task_modules: tuple[str, ...] = ("tasks",)
+    initial_run: str = ""
+    initial_step: int | None = None
 
     def __post_init__(self) -> None:
         if not self.run_dir:
             raise UserError("no run directory; add --gin.RUN_DIR=\"'runs/NAME'\"")
+        if self.initial_step is not None and not self.initial_run:
+            raise UserError(f"Run.initial_step = {self.initial_step} without INITIAL_RUN; name the run it is of")
         if isinstance(self.model, EncoderDecoderConfig) != self.separate_targets:
             raise UserError(
                 f"{type(self.objective).__name__} does not train the model of {type(self.model).__name__}; allowed: "

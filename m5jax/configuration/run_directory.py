@@ -5,11 +5,11 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings
+from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings, resolve
 from m5jax.configuration.registry import CONFIGURABLES
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
@@ -23,7 +23,9 @@ SECONDS_TO_SEE = 90
 MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")
 MAY_CHANGE_OF_RUN = ("run_dir", "vocabulary", "task_modules")
 MAY_CHANGE_WHOLLY = ("KeepPolicy", "MeshConfig")
+MODELS = ("EncoderConfig", "EncoderDecoderConfig", "DecoderConfig")
 MAY_CHANGE_OF_MODEL = ("remat", "pipeline_microbatches", "pipeline_rounds")
+MAY_CHANGE_OF_FINE_TUNING = ("run_dir", "mesh", "log_every", "accumulation")
 MAY_CHANGE_OF_TRAINER = ("steps", "accumulation", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 
@@ -38,6 +40,15 @@ def check_run_directory(directory: Path, config: str) -> list[str]:
         return _changes(path, config)
     _refuse_foreign_files(directory)
     return []
+
+
+def model_differences(directory: Path, config: str) -> list[str]:
+    """Returns what a config says of the model that the run in the directory does not, but for where it is computed."""
+    return [
+        difference
+        for key, difference in _differences(directory / CONFIG, config).items()
+        if key.partition(".")[0] in MODELS and not _may_change(key)
+    ]
 
 
 def write_config(directory: Path, config: str) -> None:
@@ -159,20 +170,31 @@ def read_attributes(directory: Path) -> AttributeFormat:
 
 
 def _changes(path: Path, config: str) -> list[str]:
-    before, after = _values(read_bindings(path)), _values(parse_bindings(config, "the configuration"))
-    # A run from before an option was there has what the option's default does.
-    keys = sorted(before.keys() | after.keys())
-    values = {key: tuple(side.get(key, _default(key)) for side in (before, after)) for key in keys}
-    differing = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-    described = {key: f"{key}: {there} there, {now} now" for key, (there, now) in differing.items()}
-    refused = [described[key] for key in differing if not _may_change(key)]
+    described = _differences(path, config)
+    refused = [difference for key, difference in described.items() if not _may_change(key)]
     if refused:
         raise UserError(f"{path.parent} holds another run ({'; '.join(refused)}); choose another RUN_DIR")
     return list(described.values())
 
 
-def _values(bindings: Iterable[Binding]) -> dict[str, str]:
-    return {binding.key: repr(binding.value) for binding in bindings}
+def _differences(path: Path, config: str) -> dict[str, str]:
+    """Returns what differs between the config at `path` and another one, by the key of its binding."""
+    sides = read_bindings(path), parse_bindings(config, "the configuration")
+    macros = [{binding.name for binding in side if not binding.argument} for side in sides]
+    before, after = (_values(side, macros[0] ^ macros[1]) for side in sides)
+    # A run from before an option was there has what the option's default does.
+    keys = sorted(before.keys() | after.keys())
+    values = {key: tuple(side.get(key, _default(key)) for side in (before, after)) for key in keys}
+    return {key: f"{key}: {there} there, {now} now" for key, (there, now) in values.items() if there != now}
+
+
+def _values(bindings: Sequence[Binding], unshared: Set[str]) -> dict[str, str]:
+    """Returns what each key binds; macros that only one of two configs has are replaced by what they stand for."""
+    return {
+        binding.key: repr(resolve(binding, bindings) if repr(binding.value)[1:] in unshared else binding.value)
+        for binding in bindings
+        if binding.argument or binding.name not in unshared
+    }
 
 
 def _default(key: str) -> str:
@@ -186,9 +208,9 @@ def _default(key: str) -> str:
 
 def _may_change(key: str) -> bool:
     name, _, argument = key.partition(".")
-    models = ("EncoderConfig", "EncoderDecoderConfig", "DecoderConfig")
     by_argument = {"Run": MAY_CHANGE_OF_RUN, "TrainerConfig": MAY_CHANGE_OF_TRAINER}
-    by_argument |= dict.fromkeys(models, MAY_CHANGE_OF_MODEL)
+    by_argument["FineTuning"] = MAY_CHANGE_OF_FINE_TUNING
+    by_argument |= dict.fromkeys(MODELS, MAY_CHANGE_OF_MODEL)
     return key in MAY_CHANGE or name in MAY_CHANGE_WHOLLY or argument in by_argument.get(name, ())
 
 

@@ -110,13 +110,13 @@ def labelling(task: seqio.Task) -> LabelExamples | None:
     return next((step for step in task.preprocessors if isinstance(step, LabelExamples)), None)
 
 
-def mixture_labels(name: str) -> tuple[str, ...]:
-    """Returns the labels that the tasks of a mixture predict, sorted: those to append to a run's vocabulary.
+def mixture_labels(*names: str) -> tuple[str, ...]:
+    """Returns the labels that the tasks of mixtures predict, sorted: those to append to a run's vocabulary.
 
     Raises:
         UserError: an unknown name, or as `LabelExamples.labels`.
     """
-    steps = (labelling(task) for task in find_tasks(name))
+    steps = (labelling(task) for task in find_tasks(*names))
     return tuple(sorted({label for step in steps if step is not None for label in step.labels()}))
 
 

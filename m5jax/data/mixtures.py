@@ -58,8 +58,14 @@ def check_free(name: str) -> None:
         raise UserError(f"task {name} is registered already; choose another name")
 
 
-def find_tasks(name: str) -> list[seqio.Task]:
-    """Returns the tasks of a registered task or mixture, sorted by name; raises UserError for an unknown one."""
+def find_tasks(name: str, *others: str) -> list[seqio.Task]:
+    """Returns the tasks of a registered task or mixture, sorted by name, then those that only others have.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if others:
+        return list({task.name: task for each in (name, *others) for task in find_tasks(each)}.values())
     if name in seqio.MixtureRegistry.names():
         return list(seqio.MixtureRegistry.get(name).tasks)
     if name in seqio.TaskRegistry.names():

@@ -32,6 +32,8 @@ from m5jax.errors import UserError
 
 _SHUFFLE_BUFFER = 10_000
 _EVALUATION_SEED = 0
+# Seeds far enough apart that no two tasks of a mixture share a random stream.
+_SEEDS_OF_A_TASK = 1_000
 
 Batch = dict[str, np.ndarray]
 
@@ -109,6 +111,8 @@ def training_batches(
     split: str = "train",
     epochs: int | None = None,
     cache_dir: str | Path = "",
+    replay_mixture: str = "",
+    replay: float = 0.0,
 ) -> BatchIterator:
     """Returns shuffled, packed batches of a task or mixture, endless unless `epochs` is given.
 
@@ -132,12 +136,15 @@ def training_batches(
             batch is smaller.
         cache_dir: directory in which `m5jax data cache` made a cache of each task, to read instead of their records;
             empty: none.
+        replay_mixture: another task or mixture, of which some rows are; empty: none.
+        replay: the share of these rows, each of which is drawn by it: since rows are full, that of its tokens.
 
     Raises:
         UserError: an unknown name, impossible shapes, a task without data in `split`, no current vocabulary, or a cache
             that is missing, damaged, or of another vocabulary, task definition or input.
     """
-    tasks = _with_masking(find_tasks(name), masking)
+    names = (name, replay_mixture) if replay_mixture else (name,)
+    tasks = _with_masking(find_tasks(*names), masking)
     shape = RowShape(tasks, length, targets_length, separate_targets)
     _check_batch_size(batch_size)
     counts = {task.name: record_count(task, split) for task in tasks}
@@ -147,20 +154,30 @@ def training_batches(
         tasks, caches = cached_tasks(tasks, Path(cache_dir), split)
     for task in tasks:
         _check_not_empty(task, shape.feature_lengths, split, shard)
-    examples = _shuffled_examples(
-        tasks,
-        shape.feature_lengths,
-        split=split,
-        # Records of a corpus lie in a random order; those of other sources may be sorted.
-        buffers=[min(_SHUFFLE_BUFFER, counts[task.name]) for task in tasks],
-        seed=seed,
-        shard_info=shard,
-        num_epochs=epochs,
-        use_cached=caches is not None,
-    )
-    rates = mixture_rates(name, mixing, split)
-    mixed = mix_examples(examples, [rates[task.name] for task in tasks], seed, endless=epochs is None)
-    rows = shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
+    rates = {each: mixture_rates(each, mixing, split) for each in names}
+
+    def packed(own: Mapping[str, float], seed: int) -> tf.data.Dataset:
+        """Returns the rows of a mixture, given the rates of its tasks."""
+        members = {number: task for number, task in enumerate(tasks) if task.name in own}
+        examples = _shuffled_examples(
+            members,
+            shape.feature_lengths,
+            split=split,
+            # Records of a corpus lie in a random order; those of other sources may be sorted.
+            buffers=[min(_SHUFFLE_BUFFER, counts[task.name]) for task in members.values()],
+            seed=seed,
+            shard_info=shard,
+            num_epochs=epochs,
+            use_cached=caches is not None,
+        )
+        mixed = mix_examples(examples, [own[task.name] for task in members.values()], seed, endless=epochs is None)
+        return shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
+
+    rows = packed(rates[name], seed)
+    if replay_mixture:
+        # A task of both mixtures is read in two orders.
+        replayed = packed(rates[replay_mixture], seed + _SEEDS_OF_A_TASK * len(tasks))
+        rows = mix_examples([rows, replayed], [1.0 - replay, replay], seed, endless=epochs is None)
     batches = rows.batch(batch_size, drop_remainder=epochs is None).prefetch(2).with_options(_options())
     settings = definition(
         name,
@@ -171,9 +188,12 @@ def training_batches(
         mixing=mixing,
         masking=masking,
         split=split,
+        replay_mixture=replay_mixture,
+        replay=replay,
     )
     shared = {"batch_size": batch_size, "shard": [shard_index, shard_count]}
-    return BatchIterator(batches, settings | {**_data_read(tasks, counts, rates), "caches": caches, **shared})
+    shared |= {"replay_rates": rates[replay_mixture]} if replay_mixture else {}
+    return BatchIterator(batches, settings | {**_data_read(tasks, counts, rates[name]), "caches": caches, **shared})
 
 
 def definition(
@@ -186,9 +206,12 @@ def definition(
     mixing: MixingRule | None = None,
     masking: MaskingPolicy | None = None,
     split: str = "train",
+    replay_mixture: str = "",
+    replay: float = 0.0,
 ) -> dict[str, Any]:
     """Returns what `training_batches` with these arguments makes of any records, as JSON can hold it. Reads no data."""
-    tasks = _with_masking(find_tasks(name), masking)
+    replayed = [task.name for task in find_tasks(replay_mixture)] if replay_mixture else []
+    tasks = _with_masking(find_tasks(name, *replayed), masking)
     return {
         "tasks": {task.name: describe_steps(task.preprocessors) for task in tasks},
         "mixing": str(mixing or Proportional()),
@@ -198,7 +221,7 @@ def definition(
         "targets_length": targets_length,
         "separate_targets": separate_targets,
         "seed": seed,
-    }
+    } | ({"replay": {"share": replay, "tasks": replayed}} if replay_mixture else {})
 
 
 def evaluation_batches(
@@ -238,13 +261,13 @@ def evaluation_batches(
     return _padded_batches(rows.batch(batch_size).prefetch(1).with_options(_options()), batch_size, name, split)
 
 
-def evaluation_tasks(name: str) -> dict[str, str]:
-    """Returns label -> task name of each task in a mixture: the label is the language where only one task has it.
+def evaluation_tasks(*names: str) -> dict[str, str]:
+    """Returns label -> task name of each task in mixtures: the label is the language where only one task has it.
 
     Raises:
         UserError: an unknown name.
     """
-    tasks = find_tasks(name)
+    tasks = find_tasks(*names)
     languages = [getattr(task.source, "language", task.name) for task in tasks]
     return {
         language if languages.count(language) == 1 else task.name: task.name
@@ -290,16 +313,16 @@ def _data_read(tasks: Sequence[seqio.Task], counts: Mapping[str, int], rates: Ma
 
 
 def _shuffled_examples(
-    tasks: Sequence[seqio.Task], lengths: Mapping[str, int], *, buffers: Sequence[int], seed: int, **settings: Any
+    tasks: Mapping[int, seqio.Task], lengths: Mapping[str, int], *, buffers: Sequence[int], seed: int, **settings: Any
 ) -> list[tf.data.Dataset]:
     """Returns each task's examples with its number; `buffers` are records among which an order is drawn."""
+    settings |= {"shuffle": True}
     return [
         _with_task_number(
-            # Seeds far enough apart that no two tasks of a mixture share a random stream.
-            _dataset(task, lengths, shuffle=True, shuffle_buffer_size=buffer, seed=seed + 1_000 * index, **settings),
-            index,
+            _dataset(task, lengths, shuffle_buffer_size=buffer, seed=seed + _SEEDS_OF_A_TASK * number, **settings),
+            number,
         )
-        for index, (task, buffer) in enumerate(zip(tasks, buffers, strict=True))
+        for (number, task), buffer in zip(tasks.items(), buffers, strict=True)
     ]
 
 

@@ -16,7 +16,7 @@ A run with labelled tasks appends their labels: ids from the end of the model on
 
 import hashlib
 import io
-import random
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from m5jax.data.mixing import mixing_rates
 from m5jax.data.serialize import FIELD_TOKENS
+from m5jax.data.vocabulary_sample import sample_texts
 from m5jax.errors import UserError
 
 PAD_ID, EOS_ID, UNK_ID, MASK_ID = 0, 1, 2, 3
@@ -92,6 +92,18 @@ class Vocabulary:
             raise UserError(f"the vocabulary {path} is empty")
         return cls(model, source=str(path), labels=labels)
 
+    def save(self, path: str | Path) -> None:
+        """Writes the model file, without labels; raises UserError where that fails."""
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Complete or absent: another process may look for the file meanwhile.
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_bytes(self.model)
+            partial.replace(path)
+        except OSError as error:
+            raise UserError(f"cannot write the vocabulary {path}: {error.strerror}") from error
+
     @property
     def text_size(self) -> int:
         """Number of ids of text, the reserved ones included."""
@@ -132,58 +144,20 @@ def train_vocabulary(
 ) -> Vocabulary:
     """Trains a vocabulary of `size` ids on a language-balanced sample and writes the model to `output`.
 
-    Languages are sampled at `mixing_rates(counts, alpha)`; one smaller than its share is repeated to fill it. Texts are
-    streamed: memory holds the sample only. The same input and seed give the same bytes.
+    The same input and seed give the same bytes.
 
     Args:
-        texts_by_language: serialized texts, one iterable a language.
-        counts: number of texts of each language.
+        texts_by_language, counts, alpha, max_sentences, seed: of the sample, see `sample_texts`.
         size: number of ids, the 402 reserved ones included.
         output: the file to write.
-        alpha: exponent of the sampling rates.
-        max_sentences: size of the sample, in texts.
-        seed: of the sample.
 
     Raises:
         UserError: the texts do not support `size`, a language has no texts, or `output` cannot be written.
     """
-    rates = mixing_rates(counts, alpha)
-    total = min(max_sentences, sum(counts.values()))
-    sample: list[str] = []
-    for language, texts in texts_by_language.items():
-        quota = max(1, round(rates[language] * total))
-        sample += _sample(texts, quota, random.Random(f"{seed}/{language}"), language)
-    vocabulary = Vocabulary(_train(sample, size))
-    output = Path(output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Complete or absent: another process may look for the file meanwhile.
-        partial = output.with_name(f".{output.name}.partial")
-        partial.write_bytes(vocabulary.model)
-        partial.replace(output)
-    except OSError as error:
-        raise UserError(f"cannot write the vocabulary {output}: {error.strerror}") from error
+    sample = sample_texts(texts_by_language, counts, alpha=alpha, max_sentences=max_sentences, seed=seed)
+    vocabulary = Vocabulary(train_model(itertools.chain.from_iterable(sample.values()), size))
+    vocabulary.save(output)
     return vocabulary
-
-
-def _sample(texts: Iterable[str], quota: int, generator: random.Random, language: str) -> list[str]:
-    """Returns `quota` texts: a uniform sample (reservoir), then the same again with their words in random order."""
-    sample: list[str] = []
-    for index, text in enumerate(texts):
-        if index < quota:
-            sample.append(text)
-        elif (slot := generator.randrange(index + 1)) < quota:
-            sample[slot] = text
-    if not sample:
-        raise UserError(f"cannot train a vocabulary: language {language!r} has no texts")
-    distinct = len(sample)
-    for index in range(quota - distinct):
-        # Pieces never cross white space, so word order does not matter to the result; but the trainer's search for
-        # frequent strings takes quadratic time on long repeated ones.
-        words = sample[index % distinct].split()
-        generator.shuffle(words)
-        sample.append(" ".join(words))
-    return sample
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
@@ -193,13 +167,19 @@ def _sentences(texts: Iterable[str]) -> Iterator[str]:
                 yield line[start : start + _MAX_SENTENCE_CHARACTERS]
 
 
-def _train(texts: Iterable[str], size: int) -> bytes:
+def train_model(texts: Iterable[str], size: int, exact: bool = True) -> bytes:
+    """Returns a SentencePiece model of `size` ids; unless `exact`, of fewer where the texts support no more.
+
+    Raises:
+        UserError: the texts do not support `size`.
+    """
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_sentences(texts),
             model_writer=model,
             vocab_size=size,
+            hard_vocab_limit=exact,
             model_type="unigram",
             normalization_rule_name="nfkc",
             byte_fallback=True,

@@ -3,7 +3,6 @@
 Everything that comes from the run directory is untrusted text: `html.escape` guards the HTML, Matplotlib the pictures.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m5jax.errors import UserError
+from m5jax.evaluation.figures import INK, figure_settings, inline_svg
 from m5jax.evaluation.tables import (
     LANGUAGE_HEADERS,
     METRIC_HEADERS,
@@ -24,12 +24,11 @@ from m5jax.evaluation.tables import (
     read_summary,
     speed_text,
 )
-from m5jax.html_page import PALETTE, html_page, html_section, html_table
+from m5jax.html_page import PALETTE, html_definitions, html_page, html_section, html_table
 from m5jax.training.run_log import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -47,8 +46,6 @@ EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>accuracy|l
 # A chart is some hundred pixels wide: more points only make the file heavy.
 MAXIMUM_POINTS = 600
 RUN_STYLES = ("solid", "dashed", "dashdot")
-# Stands for the text color of the page, which Matplotlib has no name for.
-INK = "#0b0c0d"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -64,12 +61,12 @@ def write_report(run_dir: Path) -> Path:
     title = f"Run {run_dir.resolve().name}"
     body = [
         f"<p>{escape(_headline(rows, summary))}</p>",
-        _definitions(_macros(config)),
+        html_definitions(_macros(config)),
         html_section("Results per language", _language_table(languages)),
         html_section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
-        html_section("Where it ran", _definitions(_circumstances(summary))),
+        html_section("Where it ran", html_definitions(_circumstances(summary))),
         html_section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
-        html_section("Versions", _definitions(summary.versions)),
+        html_section("Versions", html_definitions(summary.versions)),
         html_section("Configuration", f"<pre>{escape(config)}</pre>" if config else ""),
     ]
     path = run_dir / FILE_NAME
@@ -92,7 +89,7 @@ def plot_curves(run_dirs: Sequence[Path], path: Path) -> Path:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_settings("#1c2024")):
+    with rc_context(figure_settings("#1c2024")):
         figure = Figure(figsize=(10, 3.8), layout="constrained", facecolor="white")
         for axes, (metric, title) in zip(figure.subplots(1, 2), EVALUATIONS.items(), strict=True):
             for index, run_dir in enumerate(run_dirs):
@@ -149,6 +146,7 @@ def _macros(config: str) -> dict[str, str]:
 
 def _circumstances(summary: RunSummary) -> dict[str, str]:
     found = {
+        "Began with": summary.began_with,
         "Device": summary.device,
         "Started": _readable_time(summary.started),
         "Finished": _readable_time(summary.finished),
@@ -161,11 +159,6 @@ def _readable_time(time: str | None) -> str | None:
         return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M:%S %Z").strip() if time else None
     except ValueError:
         return time
-
-
-def _definitions(values: Mapping[str, str]) -> str:
-    pairs = (f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
-    return f"<dl>{''.join(pairs)}</dl>" if values else ""
 
 
 def _language_table(languages: Mapping[str, LanguageResult]) -> str:
@@ -186,7 +179,7 @@ def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
     from matplotlib.figure import Figure
 
     charts = []
-    with rc_context(_settings(INK)):
+    with rc_context(figure_settings(INK)):
         for name, title in {**EVALUATIONS, **CHARTS}.items():
             figure = Figure(figsize=(5.0, 2.9), layout="constrained")
             axes = figure.subplots()
@@ -198,7 +191,7 @@ def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
                 axes.set_ylim(bottom=0)  # else the axis shows nothing but its noise
                 axes.yaxis.set_major_formatter("{x:,.0f}")
             if axes.lines:
-                charts.append(f"<figure><figcaption>{title}</figcaption>{_inline_svg(figure, title, name)}</figure>")
+                charts.append(f"<figure><figcaption>{title}</figcaption>{inline_svg(figure, title, name)}</figure>")
     return charts
 
 
@@ -254,42 +247,3 @@ def _curve(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
     if len(points) > MAXIMUM_POINTS:
         points = np.stack([part.mean(axis=0) for part in np.array_split(points, MAXIMUM_POINTS)])
     return points[:, 0], points[:, 1]
-
-
-def _settings(ink: str) -> dict[Any, Any]:
-    """Returns the Matplotlib settings of every picture; text comes from runs, so that "$" in it is no formula."""
-    return {
-        "axes.edgecolor": ink,
-        "axes.facecolor": "none",
-        "axes.formatter.limits": (-3, 6),
-        "axes.grid": True,
-        "axes.labelcolor": ink,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlecolor": ink,
-        "figure.facecolor": "none",
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "grid.alpha": 0.15,
-        "grid.color": ink,
-        "savefig.facecolor": "auto",
-        "svg.fonttype": "none",
-        "text.color": ink,
-        "text.parse_math": False,
-        "xtick.color": ink,
-        "ytick.color": ink,
-    }
-
-
-def _inline_svg(figure: "Figure", title: str, name: str) -> str:
-    """Returns the figure as an `<svg>` that takes the page's text color and whose ids are its own."""
-    from matplotlib import rc_context
-
-    buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    unique = re.sub(r"\W", "-", name)
-    svg = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{unique}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)

@@ -53,6 +53,7 @@ class RunSummary:
         started, finished: ISO 8601 with time zone; `finished` is None while the run goes on or where it was killed.
         versions: of Python and of each library.
         written: what lies where: a short name and a path.
+        began_with: the run and step whose parameters it began with; None: they were drawn.
     """
 
     languages: Mapping[str, LanguageResult] = dataclasses.field(default_factory=dict)
@@ -66,6 +67,7 @@ class RunSummary:
     finished: str | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     written: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    began_with: str | None = None
 
 
 def write_summary(run_dir: Path, summary: RunSummary) -> Path:

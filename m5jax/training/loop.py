@@ -17,12 +17,13 @@ from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Objective
 from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
+from m5jax.training.fine_tuned_part import ScaledOptimizer
 from m5jax.training.interruption import InterruptionGuard, TrainingInterrupted
 from m5jax.training.metrics import Interval, MetricWindow, count_tokens
 from m5jax.training.optimizers import Optimizer
 from m5jax.training.progress import ProgressBar
 from m5jax.training.run_log import RunLog
-from m5jax.training.state import TrainState, abstract_state, init_state
+from m5jax.training.state import InitialParameters, TrainState, abstract_state, init_state, place_given
 from m5jax.training.step import jit_train_step, make_train_step
 from partitioning import batch_share, check_batch, global_batch, peak_flops
 
@@ -89,18 +90,23 @@ class Training:
       batches: endless input of this process, `batch_size` rows over all processes.
       evaluate: parameters in, values by name out (`evaluation/LANGUAGE/loss`, ...).
       flops_per_token: of forward and backward, for the model's FLOP utilization.
+      initial: called where there is no checkpoint yet; the arrays that it returns are taken over, in place of drawn
+        ones, and the first evaluation is of step 0.
     """
 
     run_dir: Path
     model: FunctionalModel
     objective: Objective
-    optimizer: Optimizer
+    optimizer: Optimizer | ScaledOptimizer
     mesh: Mesh
     config: TrainerConfig
     batches: Batches
     batch_size: int
     evaluate: Evaluate
     flops_per_token: float
+    initial: InitialParameters | None = None
+    refresh: Callable[[int, Parameters], dict[str, float]] | None = None
+    refresh_every: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +129,7 @@ def train(training: Training) -> TrainingResult:
       PartitioningError: the batch does not fit the mesh.
     """
     check_batch(training.mesh, training.batch_size, training.config.accumulation)
-    transformation = training.optimizer.make(training.model.logical_axes, training.model.width_multiple)
+    transformation = _transformation(training)
     abstract = abstract_state(training.model, transformation, training.mesh)
     with ExitStack() as stack:
         stack.enter_context(jax.set_mesh(training.mesh))
@@ -142,13 +148,21 @@ def train(training: Training) -> TrainingResult:
         return _Loop(training, transformation, abstract, checkpoints, log, progress, guard).run(state)
 
 
+def _transformation(training: Training) -> optax.GradientTransformation:
+    model = training.model
+    return training.optimizer.make(model.trained_part(model.logical_axes), model.width_multiple)
+
+
 def _fresh_state(training: Training, transformation: optax.GradientTransformation, abstract: TrainState) -> TrainState:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    given = {} if training.initial is None else training.initial(abstract["parameters"])
 
-    def init(key: Any) -> TrainState:
-        return init_state(training.model, transformation, key)
+    def init(key: Any, given: Parameters) -> TrainState:
+        return init_state(training.model, transformation, key, given)
 
-    return jax.jit(init, out_shardings=shardings)(jax.random.key(training.config.seed))
+    # Donated, so that there are never two copies.
+    started = jax.jit(init, out_shardings=shardings, donate_argnums=1)
+    return started(jax.random.key(training.config.seed), place_given(given, abstract["parameters"]))
 
 
 class _Loop:
@@ -181,7 +195,11 @@ class _Loop:
         config = self.training.config
         first = int(state["step"])
         evaluation: dict[str, float] | None = None
+        if first == 0 and self.training.initial is not None:
+            self._evaluate(0, state)
         for step in range(first + 1, config.steps + 1):
+            if self.training.refresh is not None and (step - 1) % self.training.refresh_every == 0:
+                self._refresh(step - 1, state)
             batch = next(self.training.batches)
             arrays = global_batch(self.training.mesh, batch)
             if step == first + 1:
@@ -197,7 +215,7 @@ class _Loop:
             if last or (not stop and _due(step, config.evaluate_every)):
                 evaluation = self._evaluate(step, state)
             if last or stop or _due(step, config.checkpoint_every):
-                self._save(step, state)
+                self._save(step, state, evaluation)
             if stop and not last:
                 self.checkpoints.wait()
                 raise TrainingInterrupted(step)
@@ -206,6 +224,13 @@ class _Loop:
             evaluation = self.training.evaluate(state["parameters"])
         speed = float(np.median(self.speeds)) if self.speeds else None
         return TrainingResult(int(state["step"]), evaluation, speed, self._utilization(speed))
+
+    def _refresh(self, step: int, state: TrainState) -> None:
+        assert self.training.refresh is not None
+        with self.window.paused():
+            values = self.training.refresh(step // self.training.refresh_every, state["parameters"])
+        if self.log is not None:
+            self.log.write(step, values)
 
     def _report(self, interval: Interval) -> None:
         speed = interval.tokens / max(interval.seconds, 1e-9)
@@ -229,10 +254,10 @@ class _Loop:
             return None
         return self.training.flops_per_token * tokens_per_second / (peak * self.training.mesh.size)
 
-    def _save(self, step: int, state: TrainState) -> None:
+    def _save(self, step: int, state: TrainState, evaluation: Mapping[str, float] | None) -> None:
         with self.window.paused() as unreported:
             _check_finite(step, unreported)  # else good checkpoints would give way to one that nothing can be got from
-            self.checkpoints.save(step, state, self.training.batches)
+            self.checkpoints.save(step, state, self.training.batches, evaluation)
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         with self.window.paused():

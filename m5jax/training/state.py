@@ -1,5 +1,6 @@
 """The train state: a pure nested dict of arrays, and where each lives on a mesh."""
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import jax
@@ -8,14 +9,20 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key, UInt32
 
+from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
+from m5jax.models.functional import replace_part
 from partitioning import partition_spec, tree_shardings
+
+# From the shapes, types and shardings of all parameters to arrays of a part of the tree, or of all.
+InitialParameters = Callable[[Parameters], Parameters]
 
 
 class TrainState(TypedDict):
     """Everything a step reads and writes.
 
-    step: steps taken; parameters: float32; optimizer: optax's state; rng: key data of the run's random key.
+    step: steps taken; parameters: float32; optimizer: optax's state, of those that are trained; rng: key data of the
+    run's random key.
     """
 
     step: Int[Array, ""]
@@ -25,15 +32,18 @@ class TrainState(TypedDict):
 
 
 def init_state(
-    model: FunctionalModel, transformation: optax.GradientTransformation, seed: Key[Array, ""]
+    model: FunctionalModel,
+    transformation: optax.GradientTransformation,
+    seed: Key[Array, ""],
+    given: Parameters | None = None,
 ) -> TrainState:
-    """Returns the state of step 0."""
+    """Returns the state of step 0, with `given` parameters (a part of the tree, or all) in place of drawn ones."""
     init_key, run_key = jax.random.split(seed)
-    parameters = model.init(init_key)
+    parameters = replace_part(model.init(init_key), given or {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         parameters=parameters,
-        optimizer=transformation.init(parameters),
+        optimizer=transformation.init(model.trained_part(parameters)),
         rng=jax.random.key_data(run_key),
     )
 
@@ -45,6 +55,28 @@ def abstract_state(model: FunctionalModel, transformation: optax.GradientTransfo
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
     )
+
+
+def place_given(given: Parameters, abstract: Parameters) -> Parameters:
+    """Returns a part of the parameters with the shardings of `abstract`; what lies so already is not copied.
+
+    Raises:
+      UserError: a parameter has another name, shape or type than all of `abstract`.
+    """
+    known = dict(jax.tree_util.tree_flatten_with_path(abstract)[0])
+
+    def place(path: tuple[Any, ...], leaf: Any) -> Array:
+        expected, name = known.get(path), "/".join(str(getattr(key, "key", key)) for key in path)
+        if expected is None:
+            raise UserError(f"the initial parameter {name} is none of the model's")
+        if (leaf.shape, leaf.dtype) != (expected.shape, expected.dtype):
+            raise UserError(
+                f"the initial parameter {name} is {leaf.dtype} {leaf.shape}; "
+                f"in the model it is {expected.dtype} {expected.shape}"
+            )
+        return jax.device_put(leaf, expected.sharding)
+
+    return jax.tree_util.tree_map_with_path(place, given)
 
 
 def state_shardings(model: FunctionalModel, state: TrainState, mesh: Mesh) -> Any:

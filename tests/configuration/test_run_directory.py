@@ -7,6 +7,7 @@ from m5jax.configuration.run_directory import (
     check_seen,
     keep_vocabulary,
     locked,
+    model_differences,
     write_config,
 )
 from m5jax.errors import UserError
@@ -65,6 +66,25 @@ def test_a_run_from_before_an_option_has_its_default(tmp_path):
     assert prepare_run_directory(tmp_path, CONFIG_TEXT) == []
     with pytest.raises(UserError, match=r"EncoderConfig\.norm: 'layer' there, 'rms' now"):
         prepare_run_directory(tmp_path, CONFIG_TEXT + options.replace("layer", "rms"))
+
+
+def test_a_run_from_before_a_macro_is_compared_by_what_the_macro_stands_for(tmp_path):
+    prepare_run_directory(tmp_path, CONFIG_TEXT + "Run.initial_run = ''\n")
+    now = "INITIAL_RUN = ''\nRun.initial_run = %INITIAL_RUN\n"
+    assert prepare_run_directory(tmp_path, CONFIG_TEXT + now) == []
+    assert prepare_run_directory(tmp_path, CONFIG_TEXT) == []
+    assert prepare_run_directory(tmp_path, CONFIG_TEXT + now) == []
+    with pytest.raises(UserError, match=r"\(INITIAL_RUN: '' there, 'runs/a' now\)"):
+        prepare_run_directory(tmp_path, CONFIG_TEXT + now.replace("''", "'runs/a'"))
+    prepare_run_directory(tmp_path / "old", CONFIG_TEXT)
+    with pytest.raises(UserError, match=r"\(Run\.initial_run: '' there, 'runs/a' now\)"):
+        prepare_run_directory(tmp_path / "old", CONFIG_TEXT + now.replace("''", "'runs/a'"))
+
+
+def test_differences_of_models_leave_out_what_changes_no_result(tmp_path):
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    now = "EncoderConfig.remat = 'full'\nEncoderConfig.norm = 'rms'\nTRAIN_STEPS = 5\n"
+    assert model_differences(tmp_path, CONFIG_TEXT + now) == ["EncoderConfig.norm: 'layer' there, 'rms' now"]
 
 
 @pytest.mark.parametrize(

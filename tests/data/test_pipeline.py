@@ -122,6 +122,63 @@ def test_tasks_of_both_kinds_share_rows(tiny: TinyCorpus, tmp_path: Path, mixed_
     assert _equal(_take(restored, 5), expected)
 
 
+REPLAY = {"name": "tiny_de_word_mlm", "replay_mixture": "tiny_mlm", "replay": 0.25}
+
+
+def _rows(batches: list[Batch]) -> list[Batch]:
+    return [{name: value[row] for name, value in batch.items()} for batch in batches for row in range(BATCH)]
+
+
+def _without_tasks(rows: list[Batch]) -> list[Batch]:
+    return [{name: value for name, value in row.items() if name != "task_ids"} for row in rows]
+
+
+def test_a_share_of_rows_is_of_the_replayed_mixture(tiny: TinyCorpus) -> None:
+    rows = _rows(_take(_training(**REPLAY), 100))
+    names = np.array([task.name for task in find_tasks("tiny_de_word_mlm", "tiny_mlm")])
+    assert names.tolist() == ["tiny_de_word_mlm", "tiny_de_mlm", "tiny_en_mlm"]
+    tasks = [set(names[row["task_ids"][row["loss_weights"] > 0]].tolist()) for row in rows]
+    replayed = np.array([own <= {"tiny_de_mlm", "tiny_en_mlm"} for own in tasks])
+    assert all(own == {"tiny_de_word_mlm"} for own, of_first in zip(tasks, ~replayed, strict=True) if of_first)
+    assert stats.binomtest(int(replayed.sum()), len(rows), 0.25).pvalue > 0.01
+    # Each mixture's rows are those that it has alone, in the same order.
+    alone = _rows(_take(_training(name="tiny_de_word_mlm"), 100))[: int((~replayed).sum())]
+    assert _equal([row for row, is_replay in zip(rows, replayed, strict=True) if not is_replay], alone)
+    assert set.union(*tasks) == set(names.tolist())
+
+
+def test_a_task_of_both_mixtures_is_read_in_two_orders(tiny: TinyCorpus) -> None:
+    batches = _take(_training(name="tiny_en_mlm", replay_mixture="tiny_en_mlm", replay=0.5), 4)
+    alone = _without_tasks(_rows(_take(_training(name="tiny_en_mlm"), 4)))
+    known = [any(_equal([row], [other]) for other in alone) for row in _without_tasks(_rows(batches))]
+    assert 0 < sum(known) < len(known)
+
+
+def test_a_restored_position_continues_with_the_replayed_rows_too(tiny: TinyCorpus, tmp_path: Path) -> None:
+    batches = _training(**REPLAY)
+    _take(batches, 12)
+    batches.save(tmp_path)
+    expected = _take(batches, 20)
+    restored = _training(**REPLAY)
+    restored.restore(tmp_path)
+    assert _equal(_take(restored, 20), expected)
+    for changes, difference in (
+        ({"replay": 0.5}, "replay was .*0.25"),
+        ({"replay_mixture": "", "replay": 0.0}, "tasks was"),
+    ):
+        with pytest.raises(UserError, match=difference):
+            _training(**REPLAY | changes).restore(tmp_path)
+
+
+def test_a_definition_says_what_is_replayed(tiny: TinyCorpus) -> None:
+    plain = definition("tiny_en_mlm", length=64, seed=1)
+    replayed = definition("tiny_en_mlm", length=64, seed=1, replay_mixture="tiny_mlm", replay=0.1)
+    assert replayed["replay"] == {"share": 0.1, "tasks": ["tiny_de_mlm", "tiny_en_mlm"]}
+    assert sorted(replayed["tasks"]) == ["tiny_de_mlm", "tiny_en_mlm"]
+    assert replayed.keys() - plain.keys() == {"replay"}
+    assert json.loads(json.dumps(replayed)) == replayed
+
+
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_each_objective_trains_and_evaluates_with_fixed_examples(tiny: TinyCorpus, objective: str) -> None:
     lengths = {"length": LENGTH, "targets_length": 32}
@@ -231,6 +288,9 @@ def test_evaluation_stops_at_the_maximum(tiny: TinyCorpus) -> None:
 def test_evaluation_tasks_are_named_by_language(tiny: TinyCorpus) -> None:
     assert evaluation_tasks("tiny_mlm") == {"en": "tiny_en_mlm", "de": "tiny_de_mlm"}
     assert evaluation_tasks("tiny_en_mlm") == {"en": "tiny_en_mlm"}
+    assert evaluation_tasks("tiny_en_mlm", "tiny_mlm") == {"en": "tiny_en_mlm", "de": "tiny_de_mlm"}
+    both = ["tiny_de_ul2", "tiny_de_mlm"]
+    assert evaluation_tasks(*both, "tiny_en_mlm") == {**dict(zip(both, both, strict=True)), "en": "tiny_en_mlm"}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from m5jax.data.curation import add_curated_task
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.packing import pack_window
-from m5jax.data.record_examples import RecordExamples, example_rows, record_examples, record_task
+from m5jax.data.record_examples import RecordExamples, record_examples, record_task
 from m5jax.data.scores import record_keys
 from m5jax.errors import UserError
 from tests.data.conftest import COUNTS, TinyCorpus
@@ -62,18 +61,6 @@ def test_every_call_gives_the_same(tiny: TinyCorpus) -> None:
         assert one.key == other.key
         for first, second in zip(one.examples, other.examples, strict=True):
             np.testing.assert_array_equal(first.targets, second.targets)
-
-
-def test_rows_hold_an_example_each(tiny: TinyCorpus) -> None:
-    examples = [example for record in records("mlm")[:20] for example in record.examples]
-    rows = example_rows(examples, 32, 16)
-    assert len(rows["inputs"]) == len(examples)
-    for number, example in enumerate(examples):
-        alone = pack_window(
-            example.inputs, example.targets, np.array([0, len(example.inputs)]), length=32, budget=16, pack=False
-        )
-        for name, values in alone.items():
-            np.testing.assert_array_equal(rows[name][number], values[0])
 
 
 def test_what_has_no_records_of_its_own_is_refused(tiny: TinyCorpus) -> None:

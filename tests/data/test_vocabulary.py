@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,11 @@ def test_the_sample_follows_the_rates_and_repeats_small_languages(
 ) -> None:
     seen: list[str] = []
 
-    def record(texts: list[str], size: int) -> bytes:
+    def record(texts: Iterable[str], size: int) -> bytes:
         seen.extend(texts)
         return trained.model
 
-    monkeypatch.setattr(vocabulary_module, "_train", record)
+    monkeypatch.setattr(vocabulary_module, "train_model", record)
     texts = {"en": [f"e{index} x" for index in range(1000)], "de": [f"d{index} x" for index in range(10)]}
     train_vocabulary(texts, {"en": 1000, "de": 10}, size=700, output=tmp_path / "m", alpha=0.5, max_sentences=200)
     # sqrt(1000) : sqrt(10) = 10 : 1

@@ -15,7 +15,7 @@ import pytest
 
 from m5jax.errors import UserError
 from m5jax.training import checkpoints as module
-from m5jax.training.checkpoints import Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import Checkpoints, KeepPolicy, shapes_by_name
 from m5jax.training.optimizers import Adafactor
 from m5jax.training.schedules import InverseSquareRoot
 from m5jax.training.state import TrainState, abstract_state
@@ -72,6 +72,74 @@ def test_which_checkpoints_stay(
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == expected
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps == expected
+
+
+SMALL = {"parameters": {"a": jnp.ones(2)}, "optimizer": ()}
+
+
+def write_values(directory: Path, keep: KeepPolicy, values: list[float | None]) -> list[int]:
+    """Writes checkpoints 1, 2, ..., with the metric `m` where there is one, and returns the steps that stay."""
+    state = TrainState(step=jnp.int32(0), rng=jax.random.key_data(jax.random.key(0)), **SMALL)
+    with Checkpoints(directory, keep) as checkpoints:
+        for step, value in enumerate(values, start=1):
+            checkpoints.save(step, state, position(step), None if value is None else {"m": value, "other": -value})
+        checkpoints.wait()
+        return checkpoints.steps
+
+
+@pytest.mark.parametrize(
+    ("values", "largest", "steps"),
+    [
+        ([0.1, 0.9, 0.3, 0.2], True, [2, 4]),
+        ([0.5, 0.1, 0.3, 0.2], False, [2, 4]),
+        ([0.1, 0.2, 0.3], True, [3]),
+        # Of equal ones the newest.
+        ([0.9, 0.9, 0.2, 0.1], True, [2, 4]),
+        ([0.1, 0.1, 0.2, 0.3], False, [2, 4]),
+        # Some were not measured, such as where a run was interrupted.
+        ([0.1, 0.9, None, 0.3, None], True, [2, 5]),
+    ],
+)
+def test_the_best_checkpoint_stays_and_the_newest(
+    values: list[float | None], largest: bool, steps: list[int], tmp_path: Path
+) -> None:
+    keep = KeepPolicy(last=1, best="m", largest=largest)
+    assert write_values(tmp_path, keep, values) == steps
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == steps
+    with Checkpoints(tmp_path, keep) as checkpoints:  # also of a run that ended
+        step, metrics = checkpoints.best()
+    assert step == steps[0]
+    value = values[step - 1]
+    assert value is not None
+    assert metrics == {"m": value, "other": -value}
+
+
+def test_a_run_that_goes_on_knows_the_best_of_before(tmp_path: Path) -> None:
+    keep = KeepPolicy(last=1, best="m")
+    write_values(tmp_path, keep, [0.1, 0.9, 0.3])
+    state = TrainState(step=jnp.int32(0), rng=jax.random.key_data(jax.random.key(0)), **SMALL)
+    with Checkpoints(tmp_path, keep) as checkpoints:
+        for step, value in ((4, 0.5), (5, 0.6)):
+            checkpoints.save(step, state, position(step), {"m": value})
+        checkpoints.wait()
+        assert (checkpoints.steps, checkpoints.best()[0]) == ([2, 5], 2)
+
+
+def test_without_metrics_there_is_no_best_checkpoint(tmp_path: Path) -> None:
+    keep = KeepPolicy(last=1, best="m")
+    assert write_values(tmp_path, keep, [None, None]) == [2]
+    with Checkpoints(tmp_path, keep) as checkpoints, pytest.raises(UserError, match="has metrics by which the best"):
+        checkpoints.best()
+
+
+def test_an_unknown_metric_is_named_at_the_first_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown KeepPolicy.best 'othr'; did you mean other"):
+        write_values(tmp_path, KeepPolicy(last=1, best="othr"), [0.5])
+
+
+def test_without_a_metric_to_choose_by_metrics_are_not_kept(tmp_path: Path) -> None:
+    assert write_values(tmp_path, KeepPolicy(last=2), [0.9, 0.2, 0.1]) == [2, 3]
+    assert not (tmp_path / "3" / "metrics").exists()
 
 
 def test_impossible_policies_are_refused() -> None:
@@ -298,3 +366,26 @@ def test_a_lack_of_memory_is_no_damage(
             checkpoints.restore_parameters(states[0]["parameters"])
         assert checkpoints.steps == steps
     assert not list(directory.glob("*corrupt*"))
+
+
+def test_steps_and_shapes_are_found_without_reading_arrays(
+    directory: Path, states: tuple[TrainState, TrainState]
+) -> None:
+    shapes = shapes_by_name(states[0]["parameters"])
+    assert shapes["layers/mlp/up"] == (2, 16, 32)
+    with Checkpoints(directory) as checkpoints:
+        assert checkpoints.find_parameters() == (3, shapes)
+        assert checkpoints.find_parameters(2) == (2, shapes)
+        with pytest.raises(UserError, match=r"has no checkpoint of step 4; there are: \[1, 2, 3\]"):
+            checkpoints.find_parameters(4)
+    for path in (directory / "3" / "parameters").glob("*"):
+        path.write_bytes(b"") if path.is_file() else shutil.rmtree(path)
+    with Checkpoints(directory) as checkpoints:
+        assert checkpoints.find_parameters() == (2, shapes)
+        with pytest.raises(UserError, match="is intact; tried 3"):
+            checkpoints.find_parameters(3)
+    with (
+        Checkpoints(directory / "none", KeepPolicy()) as checkpoints,
+        pytest.raises(UserError, match="has no checkpoint; there are: none"),
+    ):
+        checkpoints.find_parameters()

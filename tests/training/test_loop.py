@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from m5jax.errors import UserError
+from m5jax.models import Parameters
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.interruption import TrainingInterrupted
 from m5jax.training.loop import TrainerConfig, train
@@ -125,6 +126,62 @@ def test_a_run_that_is_prolonged_goes_on(straight: Path, tmp_path: Path) -> None
     assert train(training(tmp_path, 40, evaluate_every=10)).step == 40
     assert_same(final_state(tmp_path, 40), final_state(straight, 40))
     assert history(tmp_path) == history(straight)
+
+
+def newest_parameters(run_dir: Path) -> Callable[[Parameters], Parameters]:
+    """Returns a run's start: the parameters of another run's newest checkpoint."""
+
+    def initial(abstract: Parameters) -> Parameters:
+        with Checkpoints(run_dir / "checkpoints") as checkpoints:
+            return checkpoints.restore_parameters(abstract)[1]
+
+    return initial
+
+
+def evaluations(run_dir: Path) -> dict[int, float]:
+    return {step: value for step, name, value in history(run_dir) if name == "evaluation/en/loss"}
+
+
+def test_a_run_begins_where_another_ended_with_a_warm_up_of_its_own(straight: Path, tmp_path: Path) -> None:
+    run = training(tmp_path, 2, initial=newest_parameters(straight), checkpoint_every=1)
+    train(run)
+    assert evaluations(tmp_path)[0] == evaluations(straight)[40]
+    rates = [value for _, name, value in history(tmp_path) if name == "train/learning_rate"]
+    assert rates == [0.0, pytest.approx(3e-3 / 5)]
+    # The first update has a rate of 0, and an optimizer that has seen nothing.
+    (tmp_path / "checkpoints" / "2").rename(tmp_path / "2")
+    state, index = final_state(tmp_path, 1)
+    assert index == 1
+    assert_same(state["parameters"], final_state(straight, 40)[0]["parameters"])
+    adam = next(node for node in jax.tree.leaves(state["optimizer"], is_leaf=is_adam) if is_adam(node))
+    assert int(adam.count) == 1
+
+
+def is_adam(node: Any) -> bool:
+    return hasattr(node, "mu")
+
+
+def test_a_run_that_began_with_another_needs_it_no_more(straight: Path, tmp_path: Path) -> None:
+    start = newest_parameters(straight)
+    train(training(tmp_path / "whole", 25, initial=start, evaluate_every=5))
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    def gone(abstract: Parameters) -> Parameters:
+        raise AssertionError("the first run was asked for")
+
+    for index, initial in ((7, start), (16, start), (22, gone)):  # the first before there is a checkpoint
+        batches = TinyBatches(at_batch(index, kill))
+        with pytest.raises(Killed):
+            train(training(tmp_path / "run", 25, initial=initial, evaluate_every=5, batches=batches))
+    train(training(tmp_path / "run", 25, initial=gone, evaluate_every=5))
+    assert_same(final_state(tmp_path / "run", 25), final_state(tmp_path / "whole", 25))
+    assert history(tmp_path / "run") == history(tmp_path / "whole")
+    assert list(evaluations(tmp_path / "run")) == [0, 5, 10, 15, 20, 25]
 
 
 def test_a_finished_run_trains_no_more(tmp_path: Path) -> None:
