@@ -2,8 +2,8 @@
 
     python benchmarks/second_stage.py
 
-trains the quickstart, then `gin_configs/experiments/second_stage.gin` from it for each share of replayed rows, and writes
-benchmarks/results/second_stage.json: mean loss over the languages of both mixtures before and after.
+trains the quickstart, then `gin_configs/experiments/second_stage.gin` from it for each share of replayed rows, and
+writes benchmarks/results/second_stage.json: mean loss over the languages of both mixtures before and after.
 """
 
 import argparse
