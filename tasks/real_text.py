@@ -5,12 +5,16 @@
     $M5JAX_DATA/products/products.jsonl.zst               `products_en_OBJECTIVE`
 
 for each of `OBJECTIVES` (mlm, span_corruption, ...), and the mixtures `text_OBJECTIVE` (every language),
-`multilingual_text_OBJECTIVE` (English, German, Arabic), `debian_catalogue_OBJECTIVE` and `products_OBJECTIVE`.
+`multilingual_text_OBJECTIVE` (English, German, Arabic), `debian_catalogue_OBJECTIVE`, `products_OBJECTIVE`, and
+`catalog_and_text_OBJECTIVE` (products, and text of the three languages). Products that pairs of a benchmark's test
+split are of (`benchmark_splits`) are left out.
 Products also have the labelled tasks `product_type` and `attribute_spans`. The variable is read, and the files have to
 be there, when one of them is first used.
 """
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.labelled_tasks import add_labelled_tasks
@@ -20,6 +24,7 @@ from tasks.data_folder import data_folder
 
 TEXT_LANGUAGES = ("en", "de", "ar", "fr", "es", "it", "pt", "hi")
 MULTILINGUAL = ("en", "de", "ar")
+CATALOG_AND_TEXT = {"products_en": 0.5, "text_en": 0.2, "text_de": 0.15, "text_ar": 0.15}
 CATALOG_LANGUAGES = {"debian_catalogue": ("en", "de", "fr", "es", "it", "pt"), "products": ("en",)}
 
 
@@ -29,9 +34,14 @@ def _text(language: str) -> Corpus:
     return ingest_corpus(f"text_{language}", sources, kind="text")
 
 
+def without_test_items(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Leaves out the products that models are tested on."""
+    return None if "test" in (row.get("benchmark_splits") or ()) else row
+
+
 def _catalog(name: str) -> Corpus:
     file = data_folder() / "products" / f"{name}.jsonl.zst"
-    return ingest_corpus(name, {"train": file}, column_mapping={"language": "lang"})
+    return ingest_corpus(name, {"train": file}, column_mapping={"language": "lang"}, rewrite=without_test_items)
 
 
 # A corpus for each language, so that a run on three languages does not wait for the others to be read.
@@ -46,3 +56,7 @@ for _name, _languages in CATALOG_LANGUAGES.items():
     add_product_tasks(_name, functools.partial(_catalog, _name), _languages)
     for _family in ("product_type", "attribute_spans"):
         add_labelled_tasks(_name, functools.partial(_catalog, _name), _languages, _family)
+
+for _objective in OBJECTIVES:
+    _members = {f"{_name}_{_objective}": _share for _name, _share in CATALOG_AND_TEXT.items()}
+    add_mixture(f"catalog_and_text_{_objective}", _members)

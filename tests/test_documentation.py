@@ -5,12 +5,16 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import zstandard
+
+from m5jax.cli.main import main
+from tests.configuration.pretrained_run import encoder, pairs, write_rows, write_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -119,9 +123,15 @@ def test_commands_by_hand(workshop):
     assert "accuracy" in run(train, directory)
     assert "accuracy" in run(evaluate, directory)
     assert "240 embeddings" in run(embed, directory)
-    assert "cosine" in run(search, directory)
+    assert "similarity" in run(search, directory)
     assert "embedded_catalog_mlm" in run(listing, directory)
     assert "<mask>" in run(show, directory)
+    page = (REPOSITORY / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (pretrained,) = [part for part in page.split("\n## ") if part.startswith("Pre-trained runs")]
+    same, compare = commands(pretrained)
+    assert same == evaluate
+    shutil.copytree(directory / "runs" / "a", directory / "runs" / "b")
+    assert "word_accuracy" in run(compare, directory)
     written = "checkpoints config.gin vocabulary attributes.json metrics.jsonl tensorboard summary.json report.html"
     for name in written.split():
         assert (directory / "runs" / "a" / name).exists(), name
@@ -129,13 +139,17 @@ def test_commands_by_hand(workshop):
 
 def test_commands_of_the_training_page_run(workshop):
     text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
-    _, sizes, size, wide, mesh, materialize, train = commands(text)
+    smoke, sizes, size, wide, mesh, materialize, train, second, extend = commands(text)
     assert "encoder_decoder_100b" in run(sizes, workshop)
     assert "8.03G" in run(size, workshop)
     assert "accuracy" in run(wide, workshop)
     assert "accuracy" in run(mesh, workshop)
     assert "5,000 rows" in run(materialize, workshop)
     assert "accuracy" in run(train, workshop)
+    run(smoke, workshop)
+    assert "embedded_catalog_en_value_mlm" in run(second, workshop)
+    # As much as these few records support; the smoke run's vocabulary has 2,560 pieces.
+    assert "vocabulary of 2562 pieces" in run(extend.replace("--size=4000", "--size=2562"), workshop)
 
 
 def test_commands_of_the_scale_page_run(workshop):
@@ -162,6 +176,34 @@ def test_commands_of_the_data_page_run(workshop):
     assert "accuracy" in run(train, directory)
 
 
+def test_commands_of_the_fine_tuning_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "runs" / "a", encoder())
+    for name, count in (("pairs", 40), ("valid", 20)):
+        write_rows(tmp_path / f"{name}.jsonl", pairs(count, count))
+    for name, count in (("offers", 30), ("more_offers", 12)):
+        rows = [f"{index} {thing}{index},{thing}\n" for index in range(count) for thing in ("lamp", "drill")]
+        (tmp_path / f"{name}.csv").write_text("name,category\n" + "".join(rows), encoding="utf-8")
+    products = [{"id": str(index), "language": "en", **row["left"]} for index, row in enumerate(pairs(60, 3))]
+    write_rows(tmp_path / "products.jsonl", products)
+    text = (REPOSITORY / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
+    towers, classes, mined, lora, made, embed, search = (shlex.split(command)[1:] for command in commands(text))
+    small = [
+        "--gin.FineTuning.steps=2",
+        "--gin.FineTuning.batch_size=8",
+        "--gin.FineTuning.length=32",
+        "--overlap=drop",
+    ]
+    for command in (towers, classes, mined, lora):
+        assert main([*command, *small]) == 0
+    for command in (made, embed, search):
+        assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("best step") == 4
+    assert "pairs of 60 products written to made.jsonl" in printed
+    assert "similarity" in printed
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_named_files_exist(page):
     text = page.read_text(encoding="utf-8")
@@ -176,4 +218,4 @@ def test_links_and_named_files_exist(page):
 def test_gin_files_open_with_how_to_use_them(path):
     head = path.read_text(encoding="utf-8").split("\n\n")[0]
     assert head.startswith("# ")
-    assert "gin_file=" in head or "include it from an experiment" in head
+    assert re.search("gin_file=|--recipe=|include it from an experiment", head)

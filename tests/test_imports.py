@@ -48,8 +48,21 @@ FORBIDDEN = {
         "m5jax.training",
     ],
     "m5jax/training": ["m5jax.cli", "m5jax.configuration", "m5jax.data", "m5jax.evaluation", "m5jax.inference"],
-    "m5jax/evaluation": ["m5jax.cli", "m5jax.configuration"],
-    "m5jax/inference": ["m5jax.cli", "m5jax.configuration"],
+    "m5jax/evaluation": ["m5jax.cli", "m5jax.configuration", "m5jax.finetuning", "m5jax.tuning"],
+    "m5jax/finetuning": ["m5jax.cli", "m5jax.configuration", "m5jax.tuning"],
+    "m5jax/inference": ["m5jax.cli", "m5jax.configuration", "m5jax.finetuning", "m5jax.tuning"],
+    "m5jax/retrieval": [
+        "m5jax.cli",
+        "m5jax.configuration",
+        "m5jax.evaluation",
+        "m5jax.finetuning",
+        "m5jax.inference",
+        "m5jax.models",
+        "m5jax.objectives",
+        "m5jax.training",
+        "m5jax.tuning",
+    ],
+    "m5jax/tuning": ["m5jax.cli", "m5jax.finetuning"],
     "m5jax/data": [
         "m5jax.cli",
         "m5jax.configuration",
@@ -59,7 +72,7 @@ FORBIDDEN = {
         "m5jax.objectives",
         "m5jax.training",
     ],
-    "m5jax/configuration": ["m5jax.cli"],
+    "m5jax/configuration": ["m5jax.cli", "m5jax.tuning"],
     "tasks": [
         "m5jax.cli",
         "m5jax.configuration",
@@ -73,6 +86,7 @@ FORBIDDEN = {
 
 # Module: the only folder that imports it.
 FENCED = {"gin": "m5jax/configuration", "flax": "m5jax/models", "seqio": "m5jax/data", "tensorflow": "m5jax/data"}
+FENCED |= {"faiss": "m5jax/retrieval", "bm25s": "m5jax/retrieval", "optuna": "m5jax/tuning"}
 FENCED |= dict.fromkeys(("apache_beam", "datasketch", "lingua"), "m5jax/data/preparation")
 
 BLOCKER = """

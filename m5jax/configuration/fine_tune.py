@@ -135,8 +135,9 @@ def prepare(config: FineTuning) -> Prepared:
 
 def _read(config: FineTuning, name: str, attributes: AttributeFormat) -> list[Example]:
     columns = Columns(config.columns, config.defaults)
-    # Beside the run directory, which is made once all is well.
-    rejected = config.directory.with_name(f"{config.directory.name}.{name}.rejected.jsonl")
+    # Beside the run directory, which is made once all is well; a file a process.
+    own = f".{jax.process_index()}" if jax.process_index() else ""
+    rejected = config.directory.with_name(f"{config.directory.name}.{name}.rejected{own}.jsonl")
     rejected.parent.mkdir(parents=True, exist_ok=True)
     return read_examples(getattr(config, name), config.task, columns, attributes, rejected)
 

@@ -1,6 +1,7 @@
 """Endless shuffled batches of examples in memory, whose position is the number of the next example."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -48,10 +49,11 @@ class ShuffledBatches(Iterator[Batch]):
         self.next_example = 0
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
+        """Of the examples, but for mined negatives, and of what their order follows from."""
         described = hashlib.blake2b(f"{self._batch_size} {self._seed}".encode(), digest_size=8)
-        for array in (self.rows.lengths, self._weights):
+        for array in (*_arrays(self.rows), self._weights):
             described.update(np.ascontiguousarray(array).tobytes())
         return described.hexdigest()
 
@@ -73,7 +75,7 @@ class ShuffledBatches(Iterator[Batch]):
         try:
             directory.mkdir(parents=True, exist_ok=True)
             (directory / POSITION).write_text(json.dumps(position) + "\n", encoding="utf-8")
-            if isinstance(self.rows, PairRows) and self.rows.negatives.size:
+            if isinstance(self.rows, PairRows):
                 np.save(directory / NEGATIVES, self.rows.negatives)
         except OSError as error:
             raise UserError(f"cannot save the data position in {directory}: {error.strerror or error}") from error
@@ -99,6 +101,15 @@ class ShuffledBatches(Iterator[Batch]):
             self._epoch = number // count
             self._order = epoch_order(self.rows.lengths, self._batch_size, self._seed, self._epoch)
         return int(self._order[number % count])
+
+
+def _arrays(rows: Any) -> Iterator[np.ndarray]:
+    for field in dataclasses.fields(rows):
+        value = getattr(rows, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _arrays(value)
+        elif value is not None and field.name != "negatives":
+            yield value
 
 
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:

@@ -17,14 +17,15 @@ import numpy as np
 from m5jax.data.attributes import AttributeFormat
 from m5jax.data.catalog_records import INNER_FIELDS, inner_product
 from m5jax.data.field_reader import BadRecord, FieldReader, column_value, language_code, scalar_text, type_name
-from m5jax.data.readers import Row, read_rows
+from m5jax.data.readers import Row, expand_source, read_rows
 from m5jax.data.rejected import RejectLog
 from m5jax.data.serialize import neutralize
 from m5jax.errors import UserError, unknown_name
 
 NO_LANGUAGE = "und"  # ISO 639-2 for undetermined
 COMMON_FIELDS = ("language", "group", "weight")
-_FIRST_ROWS = 100  # a column may be empty in some
+_FIRST_ROWS = 100  # a column may be in some rows only
+_ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +90,18 @@ class RowReader:
 
     @property
     def language(self) -> str:
-        for name in ("language", "lang"):
-            if code := self.fields.text(name):
-                return language_code(code)
-        return NO_LANGUAGE
+        own = FieldReader(self.row, self.columns.names, {})
+        code = own.text("language") or own.text("lang") or self.fields.text("language")
+        return language_code(code) if code else NO_LANGUAGE
+
+    def found(self, field: str) -> Any:
+        """Returns the value of a field, or the columns that begin with its name; None where there is neither."""
+        value = self.fields.value(field)
+        return self._gathered(self.columns.names.get(field, field)) if value is None else value
 
     def text(self, field: str) -> str:
         """Returns the text of a field; raises BadRecord where it is missing or empty."""
-        value = self.fields.value(field)
-        if value is None:
-            value = self._gathered(self.columns.names.get(field, field))
-        return self.text_of(field, value)
+        return self.text_of(field, self.found(field))
 
     def text_of(self, field: str, value: Any) -> str:
         """Returns the text of a value; raises BadRecord where there is none."""
@@ -117,14 +119,18 @@ class RowReader:
 
     def own_text(self, field: str, others: Collection[str]) -> str:
         """Returns the text of `field`, or where the row has none, of the product that the row is, less `others`."""
-        if self.fields.value(field) is not None or field in self.columns.names:
+        if self.found(field) is not None or field in self.columns.names:
             return self.text(field)
-        hidden = {self.columns.names.get(other, other) for other in others}
-        return self.text_of(field, {name: value for name, value in self.row.items() if name not in hidden})
+        product = self.row
+        for other in others:
+            product = _without(product, self.columns.names.get(other, other))
+        return self.text_of(field, product)
 
     def number(self, field: str) -> float:
         """Returns the number in a field; raises BadRecord where it is none."""
         value = self.fields.value(field)
+        if value is None:
+            raise BadRecord(f"{field} is missing or empty")
         words = {"true": 1.0, "yes": 1.0, "duplicate": 1.0, "false": 0.0, "no": 0.0, "different": 0.0}
         text = str(value).strip().lower()
         try:
@@ -154,8 +160,8 @@ class RowReader:
     def has(self, field: str) -> bool:
         """Whether the row has a column for a field."""
         column = self.columns.names.get(field, field)
-        found = column_value(self.row, column) is not None or field in self.columns.defaults
-        return found or self._gathered(column) is not None
+        is_there = column_value(self.row, column, _ABSENT) is not _ABSENT or field in self.columns.defaults
+        return is_there or self._gathered(column) is not None
 
     def weight(self) -> float:
         """Returns the row's weight, 1 where it has none; raises BadRecord for one below 0."""
@@ -172,6 +178,15 @@ class RowReader:
         start = f"{name}_"
         found = {column.removeprefix(start): value for column, value in self.row.items() if column.startswith(start)}
         return found or None
+
+
+def _without(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    """Returns a row less a column, or a nested column `a/b`."""
+    if column in row:
+        return {name: value for name, value in row.items() if name != column}
+    name, _, inner = column.partition("/")
+    nested = row.get(name)
+    return {**row, name: _without(nested, inner)} if isinstance(nested, Mapping) else row
 
 
 class Reading(Protocol):
@@ -206,11 +221,12 @@ def read_examples(
     for field in (*columns.names, *columns.defaults):
         if field not in allowed:
             raise unknown_name("field of these examples", field, allowed)
-    mapped = [column for field, column in columns.names.items() if field not in INNER_FIELDS]
     examples = []
     with RejectLog(rejected) as rejects:
-        rows = read_rows(sources, on_bad=rejects.reject, columns=mapped)
-        for location, row in _with_fields(rows, reading, columns, attributes):
+        files = (read_rows(path, on_bad=rejects.reject) for path in expand_source(sources))
+        for location, row in itertools.chain.from_iterable(
+            _with_fields(rows, reading, columns, attributes) for rows in files
+        ):
             try:
                 example = reading.example(RowReader(row, columns, attributes), location)
             except BadRecord as error:
@@ -226,13 +242,19 @@ def read_examples(
 def _with_fields(
     rows: Iterator[Row], reading: "Reading", columns: Columns, attributes: AttributeFormat
 ) -> Iterator[Row]:
-    """Yields the rows; raises UserError where none of the first ones has a field that is required."""
+    """Yields a file's rows; raises UserError where none of the first ones has a field that is required or mapped."""
     first = list(itertools.islice(rows, _FIRST_ROWS))
+    there = list(dict.fromkeys(name for _, row in first for name in row))
+
+    def lacks(names: Sequence[str]) -> bool:
+        return not any(RowReader(row, columns, attributes).has(name) for _, row in first for name in names)
+
+    for field, column in columns.names.items():
+        if first and field not in INNER_FIELDS and lacks([field]):
+            hint = str(unknown_name("column", column, there)).partition("; ")[2]
+            raise UserError(f"{first[0][0]} has no column {column!r}; {hint}")
     for alternatives in reading.required:
-        if first and not any(
-            RowReader(row, columns, attributes).has(name) for _, row in first for name in alternatives
-        ):
-            there = list(dict.fromkeys(name for _, row in first for name in row))
+        if first and lacks(alternatives):
             raise UserError(
                 f"{first[0][0]}: no column {' or '.join(map(repr, alternatives))}; name it with --column "
                 f"{alternatives[0]}=COLUMN; the columns are: {', '.join(map(str, there))}"

@@ -51,7 +51,7 @@ class Ngrams:
     """A numbering of n-grams: 0 is padding, then the known ones, then buckets of all others.
 
     Attributes:
-        known: the frequent n-grams, most frequent first.
+        known: the frequent n-grams, kind by kind, of each the most frequent first.
         buckets: that others are hashed to.
     """
 

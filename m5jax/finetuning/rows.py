@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from m5jax.data.vocabulary import EOS_ID, Vocabulary
+from m5jax.data.vocabulary import EOS_ID, UNK_ID, Vocabulary
 from m5jax.errors import UserError
 from m5jax.finetuning.examples import Example
 from m5jax.finetuning.ngrams import Ngrams
@@ -245,7 +245,7 @@ def _utterance_rows(examples: Sequence[Example], labels: Labels, vocabulary: Voc
         tokens: list[int] = []
         own: list[int] = []
         for tag in example.tags:
-            pieces = next(words)
+            pieces = next(words) or [UNK_ID]  # a word of white space has none
             tokens += pieces
             own += [tag_numbers.get(tag, UNKNOWN_TAG), *[NO_TAG] * (len(pieces) - 1)]
         sequences.append([*tokens[: length - 1], EOS_ID])

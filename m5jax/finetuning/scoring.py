@@ -24,7 +24,7 @@ class Outputs:
     Attributes:
         logits: float32 [examples] of a yes, or a number.
         classes: float32 [examples, classes].
-        tags: of each example, int32 [tokens], the likeliest tag of each token.
+        tags: of each example, int32 [length], the likeliest tag of each token and of padding after them.
     """
 
     logits: np.ndarray | None = None

@@ -138,16 +138,19 @@ class SearchAssessment:
         own = np.flatnonzero(found.queries == query)
         places = own[found.documents[own] == best]
         fields = {
-            "query": _shown(data.queries[query]),
             _WORST_BY: f"{value:.3f}",
+            "weight": f"{data.weights[query]:g}",
             "most relevant": _shown(data.documents[best]),
             "its rank": str(found.ranks[places[0]]) if len(places) else "not found",
         }
         if len(own):
-            first = data.documents[found.documents[own[0]]]
-            grade = _grades(data, np.array([query]), found.documents[own[:1]])[0]
-            fields |= {"ranked first": _shown(first), "its grade": f"{grade:g}"}
-        return Example(f"A query of weight {data.weights[query]:g}", fields)
+            first = found.documents[own[0]]
+            grades = data.grades[judged[data.judged[judged, 1] == first]]
+            fields |= {
+                "ranked first": _shown(data.documents[first]),
+                "its grade": f"{grades[0]:g}" if len(grades) else "not judged",
+            }
+        return Example(_shown(data.queries[query]), fields)
 
 
 def measure_queries(data: SearchData, found: Found) -> dict[str, Float[np.ndarray, " queries"]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from m5jax.data.catalog_records import INNER_FIELDS
 from m5jax.errors import UserError
 from m5jax.finetuning.examples import Columns, Example, RowReader
 from m5jax.finetuning.tasks import PairLabels
@@ -21,7 +22,6 @@ from m5jax.finetuning.tasks import PairLabels
 # `m5jax.data.serialize` puts a space after each "<" of a value.
 _FIELD = re.compile(r"<(?! )[^<>]*>")
 _CHARACTERS = 60  # of a text in its id
-_NO_DOCUMENT_FIELDS = ("left", "label", "language", "lang", "group", "weight")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class SearchData:
 
 @dataclasses.dataclass(frozen=True)
 class RightSides:
-    """Documents beside those of labelled pairs: rows have `right`, or are a product.
+    """Documents beside those of labelled pairs: rows have `right`, or are products themselves.
 
     Attributes:
         columns: of the pairs; they need not be there.
@@ -104,7 +104,7 @@ class RightSides:
         row = dataclasses.replace(row, columns=self.columns)
         if row.has("right"):
             return Example(location, (row.text("right"),))
-        hidden = {self.columns.names.get(field, field) for field in _NO_DOCUMENT_FIELDS}
+        hidden = {column for field, column in self.columns.names.items() if field not in INNER_FIELDS}
         product = {name: value for name, value in row.row.items() if name not in hidden}
         return Example(location, (row.text_of("right", product),))
 

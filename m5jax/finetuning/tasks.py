@@ -160,7 +160,7 @@ class RegressionTask:
     def example(self, row: RowReader, location: str) -> Example:
         """Returns the example of a row; raises BadRecord."""
         label = row.number("label")
-        if row.fields.value("left") is None:
+        if row.found("left") is None and row.found("right") is None:
             texts: tuple[str, ...] = (row.own_text("text", ("label", "language", "lang", "group", "weight", "id")),)
         else:
             texts = (row.text("left"), row.text("right"))
@@ -182,7 +182,7 @@ class UtteranceTask:
 
     def example(self, row: RowReader, location: str) -> Example:
         """Returns the example of a row; raises BadRecord."""
-        words = tuple(neutralize(str(word)) or "O" for word in row.items("tokens"))
+        words = tuple(neutralize(str(word)) for word in row.items("tokens"))
         tags = tuple(map(str, row.items("tags")))
         if not words or len(words) != len(tags):
             raise BadRecord(f"there are {len(words)} tokens and {len(tags)} tags; one of each a word is needed")
@@ -242,7 +242,7 @@ def find_labels(task: Task, examples: list[Example]) -> Labels:
         return Labels()
     classes = sorted({str(example.label) for example in examples})
     if isinstance(task, ClassificationTask) and task.labels:
-        classes = sorted(task.labels)
+        classes = sorted(set(task.labels))
     if len(classes) < 2:
         raise UserError(f"all {len(examples)} training examples have the label {classes[0]!r}; two are needed")
     return Labels(tuple(classes), tuple(sorted({tag for example in examples for tag in example.tags})))
