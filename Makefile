@@ -23,7 +23,7 @@ install: .venv/installed ## make .venv with locked dependencies and m5jax itself
 quickstart: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 quickstart: install ## train, evaluate and query a small encoder on the embedded catalog
 	$(BIN)/m5jax train --gin_file=gin_configs/experiments/quickstart.gin --gin.RUN_DIR="'$(RUN)'"
-	$(BIN)/m5jax evaluate --run=$(RUN)
+	@test -e $(RUN)/evaluations/held_out || $(BIN)/m5jax evaluate --run=$(RUN)
 	@test -e $(RUN)/embeddings.parquet || $(BIN)/m5jax embed --run=$(RUN) --input=$(CATALOG)/products.jsonl --output=$(RUN)/embeddings.parquet
 	$(BIN)/m5jax search --run=$(RUN) --embeddings=$(RUN)/embeddings.parquet --query="wireless noise cancelling headphones" --top=5
 

@@ -176,7 +176,7 @@ def test_commands_of_the_data_page_run(workshop):
     assert "accuracy" in run(train, directory)
 
 
-def test_commands_of_the_fine_tuning_page_run(tmp_path, monkeypatch, capsys):
+def test_commands_of_the_fine_tuning_and_evaluation_pages_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "runs" / "a", encoder())
     for name, count in (("pairs", 40), ("valid", 20)):
@@ -196,12 +196,17 @@ def test_commands_of_the_fine_tuning_page_run(tmp_path, monkeypatch, capsys):
     ]
     for command in (towers, classes, mined, lora):
         assert main([*command, *small]) == 0
-    for command in (made, embed, search):
+    evaluation = (REPOSITORY / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    evaluate, as_search, compare = (shlex.split(command)[1:] for command in commands(evaluation)[-3:])
+    write_rows(tmp_path / "test.jsonl", pairs(20, 5))
+    for command in (made, embed, search, evaluate, [*evaluate, "--run=runs/lora"], as_search, compare):
         assert main(command) == 0
     printed = capsys.readouterr().out
     assert printed.count("best step") == 4
     assert "pairs of 60 products written to made.jsonl" in printed
     assert "similarity" in printed
+    assert re.search("bm25.*hnsw|hnsw.*bm25", printed)
+    assert "p-value" in printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

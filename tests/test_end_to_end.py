@@ -10,10 +10,14 @@ import seqio
 
 import tasks  # noqa: F401  (registers them)
 from m5jax.cli.main import main
-from m5jax.configuration.load import load_embedder, load_run_directory
+from m5jax.configuration.load import load_run_directory
+from m5jax.configuration.load_embedder import load_embedder
 from m5jax.data.default_vocabulary import default_vocabulary, register_default_vocabulary
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.pipeline import BatchIterator
+from m5jax.errors import UserError
+from m5jax.evaluation.predictions import read_predictions
+from m5jax.evaluation.report_data import read_report_data
 from m5jax.models import FunctionalModel
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.run_log import read_metrics
@@ -70,17 +74,39 @@ def test_a_killed_and_resumed_run_is_bit_identical(whole_run, tmp_path, monkeypa
     assert resumed == whole
 
 
-def test_evaluate_repeats_the_figures_of_the_run(whole_run, tmp_path, capsys):
-    output = tmp_path / "figures.json"
-    assert main(["evaluate", f"--run={whole_run}", f"--output={output}"]) == 0
-    assert "accuracy" in capsys.readouterr().out
-    figures = json.loads(output.read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def evaluated(whole_run, tmp_path_factory):
+    """The figures of the run, of which there is a report now."""
+    output = tmp_path_factory.mktemp("figures") / "figures.json"
+    assert main(["evaluate", f"--run={whole_run}", f"--output={output}", "--samples=50"]) == 0
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_evaluate_repeats_the_figures_of_the_run(whole_run, evaluated):
     summary = json.loads((whole_run / "summary.json").read_text(encoding="utf-8"))
-    assert figures["step"] == 40
-    assert set(figures["languages"]) == {"ar", "de", "en"}
-    for language, result in figures["languages"].items():
+    assert evaluated["step"] == 40
+    assert set(evaluated["languages"]) == {"ar", "de", "en"}
+    for language, result in evaluated["languages"].items():
         for name in ("loss", "accuracy", "unigram_accuracy"):
             assert result[name] == pytest.approx(summary["languages"][language][name], rel=1e-5)
+
+
+def test_evaluate_reports_tokens_words_and_values(whole_run, evaluated, capsys):
+    report = read_report_data(whole_run / "evaluations" / "held_out")
+    groups = {group.name: group.metrics for group in report.groups}
+    for language, result in evaluated["languages"].items():
+        metrics = groups[language]
+        assert metrics["token_accuracy"].value == pytest.approx(result["accuracy"])
+        assert metrics["nats_per_token"].value == pytest.approx(result["loss"], rel=1e-5)
+        assert {"word_accuracy", "nats_per_character", "value_accuracy"} <= metrics.keys()
+        assert 0 < metrics["frequent_value_accuracy"].value < 0.5 < metrics["value_in_text"].value <= 1
+    assert {"en: Color", "de: Farbe", "en: (others)"} <= groups.keys()
+    assert groups["en: Color"]["value_in_text"].count > 5
+    assert report.notes == ()
+    assert main(["compare", str(whole_run), str(whole_run), "--samples=20"]) == 0
+    assert "en: Color" in capsys.readouterr().out
+    assert main(["evaluate", f"--run={whole_run}"]) == 2
+    assert "evaluations/held_out exists; remove it or choose another one" in capsys.readouterr().err
 
 
 def test_the_run_directory_explains_itself(whole_run):
@@ -145,6 +171,7 @@ def test_tasks_that_write_targets_train_beside_masked_ones(tmp_path):
     assert {"train/en/loss", "train/de/loss", "train/ar/accuracy"} <= set().union(*lines)
     assert all(np.isfinite(value) for line in lines for value in line.values())
     assert main(["evaluate", f"--run={tmp_path / 'run'}"]) == 0
+    assert not (tmp_path / "run" / "evaluations").exists()  # nothing is masked
 
 
 ENCODER_DECODER = ["--gin_file=gin_configs/experiments/span_corruption.gin", "--gin.LENGTH=64", "--gin.BATCH_SIZE=8"]
@@ -285,6 +312,11 @@ def test_labelled_tasks_train_beside_masked_ones(few_tasks, tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", f"--run={run_dir}"]) == 0
     assert "embedded_catalog_ar_next_query" in capsys.readouterr().out
+    report = read_report_data(run_dir / "evaluations" / "held_out")
+    assert report.groups[0].name == "embedded_catalog_en_mlm"
+    (note,) = report.notes
+    assert note.startswith("not here, since they are no masked LM: ")
+    assert "embedded_catalog_ar_next_query" in note
     (run_dir / "vocabulary" / "labels.json").write_text(json.dumps(labels[:-1]), encoding="utf-8")
     assert train(run_dir, 6, *flags, weights) == 2
     assert "is of another pipeline: vocabulary was" in capsys.readouterr().err
@@ -295,7 +327,10 @@ def test_labelled_tasks_train_beside_masked_ones(few_tasks, tmp_path, capsys):
     assert "the vocabulary has 2560 pieces and" in capsys.readouterr().err
 
 
-def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path, capsys):
+def test_training_on_rows_that_were_written_down_is_the_same(whole_run, evaluated, tmp_path, capsys, monkeypatch):
+    def without_the_corpus(run):
+        raise UserError("the corpus is not here")
+
     rows = ["data", "materialize", QUICKSTART, *SMALL, "--steps=40", f"--output={tmp_path / 'rows'}"]
     assert main(rows) == 0
     written = f"--gin.DataConfig.materialized='{tmp_path / 'rows'}'"
@@ -303,8 +338,15 @@ def test_training_on_rows_that_were_written_down_is_the_same(whole_run, tmp_path
     assert train(tmp_path / "run", 60) == 2  # the input may not change within a run
     live, own = (json.loads((run / "summary.json").read_text())["languages"] for run in (whole_run, tmp_path / "run"))
     assert own == live
-    assert main(["evaluate", f"--run={tmp_path / 'run'}", f"--output={tmp_path / 'figures.json'}"]) == 0
-    assert json.loads((tmp_path / "figures.json").read_text())["languages"].keys() == live.keys()
+    monkeypatch.setattr("m5jax.configuration.evaluate_pretrained.live_held_out", without_the_corpus)
+    assert main(["evaluate", f"--run={tmp_path / 'run'}", "--name=written", "--samples=50"]) == 0
+    one, other = (run / "evaluations" / name for run, name in ((whole_run, "held_out"), (tmp_path / "run", "written")))
+    assert read_predictions(one) == read_predictions(other)
+    groups, written_groups = (read_report_data(folder).groups for folder in (one, other))
+    for group, written_group in zip(groups, written_groups, strict=True):
+        without_baseline = {name: own for name, own in group.metrics.items() if name != "frequent_value_accuracy"}
+        assert (written_group.name, written_group.metrics) == (group.name, without_baseline)
+    assert "en: values have no baseline: the corpus is not here" in read_report_data(other).notes
     for one, other in zip(
         jax.tree.leaves(parameters(whole_run, 40)), jax.tree.leaves(parameters(tmp_path / "run", 40)), strict=True
     ):

@@ -1,34 +1,149 @@
-"""`m5jax evaluate`: loss and masked-token accuracy per language of a trained run."""
+"""`m5jax evaluate`: how good a trained or fine-tuned run is on held-out data."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-DESCRIPTION = """Evaluates a run on held-out data with fixed masks: loss and masked-token accuracy per language,
-beside the accuracy of always predicting the most frequent training token.
+from m5jax.cli.flags import parse_pairs, positive
+from m5jax.errors import UserError
+
+DESCRIPTION = """Evaluates a run on held-out data.
+
+A pre-trained run on its own held-out data with fixed masks: loss and masked-token accuracy per language, beside the
+accuracy of always predicting the most frequent training token; of masked LM also whole words and values of attributes.
 
   m5jax evaluate --run=runs/a
+
+A fine-tuned run on labelled rows of a file: the metrics of its task, per language where there are several. Either, with
+95% bootstrap intervals, is written to RUN/evaluations/NAME: report.md, report.html, report.json and
+predictions.parquet, which m5jax compare reads.
+
+  m5jax evaluate --run=runs/a-joint --data=test.jsonl
+
+One of pairs as a search too, left sides being queries and right sides documents: MAP, MRR, recall, precision and nDCG,
+beside those of other systems.
+
+  m5jax evaluate --run=runs/a-two_tower --data=test.jsonl --kind=search --documents=products.jsonl --baseline=bm25 \\
+    --baseline=runs/hashed_ngrams --index=hnsw --dimensions=64
 """
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
-        help="loss and accuracy per language of a run",
+        help="how good a run is on held-out data",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
-    parser.add_argument("--step", type=int, help="checkpoint to evaluate (default: the newest intact one)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--step", type=int, help="checkpoint to evaluate (default: the best or newest intact one)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="of a pre-trained run: also write figures as JSON")
+    parser.add_argument(
+        "--name",
+        help="of the evaluation (default: held_out; of a fine-tuned run that of the first file, with the kind)",
+    )
+    parser.add_argument("--batch_size", type=positive, default=64, help="rows at a time (default: %(default)s)")
+    parser.add_argument("--samples", type=positive, default=1000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    group = parser.add_argument_group("of a fine-tuned run")
+    group.add_argument("--data", action="append", default=[], metavar="FILE", help="labelled rows; several times")
+    group.add_argument(
+        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="where other than those of the training"
+    )
+    group.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
+    group.add_argument("--overlap", choices=("refuse", "allow"), default="refuse", help="with the training rows")
+    group = parser.add_argument_group("of pairs as a search")
+    group.add_argument("--kind", choices=("search",), help="search for what fits, instead of telling pairs apart")
+    group.add_argument(
+        "--candidates",
+        choices=("judged", "all"),
+        default="",
+        help="rank the documents of each query's rows, or find the best of all (default: all, of a joint model judged)",
+    )
+    group.add_argument(
+        "--documents",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="products beside those of the rows; several times",
+    )
+    group.add_argument(
+        "--baseline",
+        dest="baselines",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="bm25, a fine-tuned run, or a folder of sentence-transformers; several times",
+    )
+    group.add_argument(
+        "--index",
+        dest="indices",
+        action="append",
+        default=[],
+        choices=("hnsw", "ivf"),
+        help="search by an index too; several times",
+    )
+    group.add_argument(
+        "--dimensions",
+        action="append",
+        default=[],
+        type=positive,
+        metavar="N",
+        help="cut the embeddings to so many dimensions too; several times",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from m5jax.configuration.fine_tuned_run import is_fine_tuned
+
+    if is_fine_tuned(arguments.run_dir):
+        return _run_fine_tuned(arguments)
+    if arguments.data or arguments.kind:
+        raise UserError(f"{arguments.run_dir} is of no fine-tuning, and is evaluated without --data and --kind")
     from m5jax.data.load_tensorflow import load_tensorflow
 
     load_tensorflow()
-    from m5jax.configuration.launch import evaluate_run
+    from m5jax.configuration.evaluate_pretrained import NAME, HeldOutEvaluation, evaluate_run
+    from m5jax.evaluation.masked_report import Bootstrap
 
-    print(evaluate_run(arguments.run_dir, arguments.step, arguments.output))
+    settings = HeldOutEvaluation(
+        name=arguments.name or NAME,
+        step=arguments.step,
+        output=arguments.output,
+        batch_size=arguments.batch_size,
+        bootstrap=Bootstrap(arguments.samples, arguments.seed),
+    )
+    print(evaluate_run(arguments.run_dir, settings))
+    return 0
+
+
+def _run_fine_tuned(arguments: argparse.Namespace) -> int:
+    from m5jax.configuration.evaluate_fine_tuned import EvaluationSettings, evaluate_fine_tuned
+
+    if not arguments.data:
+        raise UserError(f"{arguments.run_dir} was fine-tuned; name rows to evaluate it on with --data=FILE")
+    if arguments.output is not None:
+        raise UserError("--output is of pre-trained runs; a fine-tuned one writes to RUN/evaluations/NAME")
+    asked = {name: tuple(getattr(arguments, name)) for name in ("documents", "baselines", "indices", "dimensions")}
+    if arguments.kind is None and (arguments.candidates or any(asked.values())):
+        raise UserError("--candidates, --documents, --baseline, --index and --dimensions are of --kind=search; add it")
+    stem = Path(arguments.data[0]).name.partition(".json")[0]
+    settings = EvaluationSettings(
+        data=tuple(arguments.data),
+        name=arguments.name or (stem if arguments.kind is None else f"{stem}-{arguments.kind}"),
+        columns=parse_pairs(arguments.column, "--column"),
+        defaults=parse_pairs(arguments.default, "--default"),
+        allow_overlap=arguments.overlap == "allow",
+        step=arguments.step,
+        batch_size=arguments.batch_size,
+        samples=arguments.samples,
+        seed=arguments.seed,
+    )
+    if arguments.kind == "search":
+        from m5jax.configuration.evaluate_search import SearchSettings, evaluate_search
+
+        print(evaluate_search(arguments.run_dir, settings, SearchSettings(arguments.candidates, **asked)))
+        return 0
+    print(evaluate_fine_tuned(arguments.run_dir, settings))
     return 0

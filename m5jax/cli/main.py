@@ -4,7 +4,22 @@ import argparse
 import logging
 import sys
 
-from m5jax.cli import data, embed, evaluate, generate, launch, models, plan, search, tasks, train, vocabulary
+from m5jax.cli import (
+    compare,
+    data,
+    embed,
+    evaluate,
+    finetune,
+    generate,
+    launch,
+    models,
+    plan,
+    search,
+    tasks,
+    train,
+    tune,
+    vocabulary,
+)
 from m5jax.errors import UserError
 from partitioning.errors import PartitioningError
 
@@ -24,7 +39,22 @@ def make_parser() -> argparse.ArgumentParser:
         prog="m5jax", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, evaluate, embed, search, generate, models, plan, launch, tasks, data, vocabulary):
+    for command in (
+        train,
+        finetune,
+        tune,
+        evaluate,
+        compare,
+        embed,
+        search,
+        generate,
+        models,
+        plan,
+        launch,
+        tasks,
+        data,
+        vocabulary,
+    ):
         command.add_parser(subparsers)
     return parser
 

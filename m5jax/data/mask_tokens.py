@@ -50,10 +50,21 @@ def choose(
         return choose_words(maskable, field, policy.rate, generator)
     if policy.unit == "token":
         return choose_tokens(maskable, policy.rate, generator)
-    # A text token after a reserved one begins a word too, though no space stands between them.
-    starts = word_starts[tokens] | ~is_text
-    starts[1:] |= ~is_text[:-1]
-    words = word_numbers(starts)
+    words = words_of(tokens, word_starts)
     if policy.unit == "word":
         return choose_words(maskable, words, policy.rate, generator)
     return choose_spans(maskable, words, policy.rate, generator)
+
+
+def words_of(tokens: Tokens, word_starts: np.ndarray) -> Groups:
+    """Returns the word of each token, from 0 in order; reserved tokens are words of their own.
+
+    Args:
+        tokens: int32 [n].
+        word_starts: as in `mask_tokens`.
+    """
+    is_text = tokens >= FIRST_TEXT_ID
+    # A text token after a reserved one begins a word too, though no space stands between them.
+    starts = word_starts[tokens] | ~is_text
+    starts[1:] |= ~is_text[:-1]
+    return word_numbers(starts)

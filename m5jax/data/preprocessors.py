@@ -69,6 +69,11 @@ class MaskTokens(AlignedTargets):
         return _from_texts(dataset, mask)
 
 
+def is_masked(task: seqio.Task) -> bool:
+    """Whether a task is masked LM: what it predicts are its own inputs before they were masked."""
+    return any(isinstance(step, MaskTokens) for step in task.preprocessors)
+
+
 @dataclasses.dataclass(frozen=True)
 class Denoise:
     """SeqIO preprocessor that makes `inputs` and `targets` to write of `inputs`, int32 [n], a text without end token.

@@ -1,6 +1,6 @@
 """The examples of each record of a task on its own: which record an example comes from, where a pipeline forgets it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.curation import WeightedSource
+from m5jax.data.examples import Example
 from m5jax.data.feature_converter import one_sequence
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.packing import pack_window
 from m5jax.data.row_shape import RowShape, targets_are_aligned
 from m5jax.data.scores import record_keys
 from m5jax.errors import UserError
@@ -20,15 +20,6 @@ from m5jax.errors import UserError
 _SEED = 0
 _RECORDS_IN_PARALLEL = 8
 _EXAMPLES_A_RECORD = 1 << 30  # all
-
-
-class Example(NamedTuple):
-    """One example of a task: int32 [n] tokens to read, the id to predict at each (0: none), and whether each is
-    bidirectional, as in the rows of `LanguageModelFeatureConverter`."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    bidirectional: np.ndarray
 
 
 class RecordExamples(NamedTuple):
@@ -89,21 +80,6 @@ def record_examples(name: str, *, length: int, targets_length: int, split: str) 
         deterministic=True,
     )
     return _grouped(DatasetIterator(stream), aligned)
-
-
-def example_rows(examples: Sequence[Example], length: int, budget: int) -> dict[str, np.ndarray]:
-    """Returns a row for each example, in order, with features as in `pack_window`.
-
-    Args:
-        examples: none longer than `length`, none with more predictions than `budget`.
-        length: tokens of a row.
-        budget: predictions of a row.
-    """
-    flat = [np.concatenate(arrays) for arrays in zip(*examples, strict=True)]
-    splits = np.cumsum([0, *(len(example.inputs) for example in examples)])
-    return pack_window(
-        flat[0], flat[1], splits, length=length, budget=budget, pack=False, by_token={"bidirectional": flat[2]}
-    )
 
 
 def _steps(task: seqio.Task, dataset: tf.data.Dataset, lengths: Mapping[str, int]) -> tf.data.Dataset:

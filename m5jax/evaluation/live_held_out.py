@@ -41,8 +41,11 @@ class LiveHeldOut:
         return self._batches(label)(batch_size=batch_size, max_examples=self.max_examples)
 
     def target_counts(self, label: str) -> np.ndarray:
-        training = self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=_BASELINE_EXAMPLES)
-        return count_targets(training, possible_targets(self.tasks[label]))
+        return count_targets(self.training_batches(label), possible_targets(self.tasks[label]))
+
+    def training_batches(self, label: str) -> Iterator[Batch]:
+        """Yields some training rows, enough to find what is most frequent in them."""
+        return self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=_BASELINE_EXAMPLES)
 
     def rows(self) -> dict[str, HeldOutRows]:
         """Returns all rows of each label, to be written down."""

@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from m5jax.data.record_examples import Example, RecordExamples, example_rows
+from m5jax.data.record_examples import RecordExamples
 from m5jax.errors import UserError
+from m5jax.evaluation.example_batches import batches_by_length
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Batch
 from m5jax.objectives.chunked_logits import map_logits
@@ -18,7 +19,6 @@ from m5jax.objectives.language_model import predicted_states
 from m5jax.objectives.token_objective import target_logits
 from partitioning import batch_sharding, batch_shards, global_batch, tree_shardings
 
-SHORTEST_ROW, FEWEST_PREDICTIONS = 16, 4
 _BATCHES_A_CHUNK = 16  # examples sorted by length together
 
 
@@ -90,27 +90,14 @@ def _scored(chunk: Sequence[RecordExamples], row_losses: Any, rows: int) -> Reco
     examples = [example for record in chunk for example in record.examples]
     owners = np.repeat(np.arange(len(chunk)), [len(record.examples) for record in chunk])
     predictions = np.array([np.count_nonzero(example.targets) for example in examples], np.int64)
-    by_length = sorted(np.flatnonzero(predictions), key=lambda index: (len(examples[index].inputs), index))
-    parts = [by_length[start : start + rows] for start in range(0, len(by_length), rows)]
     # All are under way before the first is waited for.
-    computed = [row_losses(_batch([examples[index] for index in part], rows)) for part in parts]
+    computed = [(places, row_losses(batch)) for places, batch in batches_by_length(examples, rows)]
     sums, counts = np.zeros(len(chunk)), np.zeros(len(chunk), np.int32)
     np.add.at(counts, owners, predictions)
-    for part, losses in zip(parts, jax.device_get(computed), strict=True):
-        np.add.at(sums, owners[part], losses[: len(part)])
+    for places, losses in jax.device_get(computed):
+        np.add.at(sums, owners[places], losses[: len(places)])
     means = np.full(len(chunk), np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
     if not np.isfinite(means[counts > 0]).all():
         raise UserError("the run's loss on a record is not finite, so its scores say nothing; score with another step")
     return RecordScores(np.array([record.key for record in chunk], np.uint64), counts, means)
-
-
-def _batch(examples: Sequence[Example], rows: int) -> dict[str, np.ndarray]:
-    length = _bucket(max(len(example.inputs) for example in examples), SHORTEST_ROW)
-    budget = _bucket(max(int(np.count_nonzero(example.targets)) for example in examples), FEWEST_PREDICTIONS)
-    batch = example_rows(examples, length, min(length, budget))
-    return {name: np.pad(array, [(0, rows - len(array)), (0, 0)]) for name, array in batch.items()}
-
-
-def _bucket(size: int, smallest: int) -> int:
-    return max(smallest, 1 << (size - 1).bit_length())

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from m5jax.errors import UserError
-from m5jax.finetuning.rows import Batch, PairRows, Rows
+from m5jax.finetuning.rows import Batch, PairRows, Rows, bucket
 
 POSITION, NEGATIVES = "position.json", "negatives.npy"
-# Batches whose examples are sorted by length together, so that those of one batch are of like length.
+# Batches whose examples are sorted together, so that those of one batch are padded to like lengths.
 BATCHES_A_WINDOW = 16
 
 
@@ -113,13 +113,15 @@ def _arrays(rows: Any) -> Iterator[np.ndarray]:
 
 
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of an epoch, int64 [examples]: random windows, each sorted by length and cut into batches, and
-    the batches in random order."""
+    """Returns the order of an epoch, int64 [examples]: random windows, each sorted by what lengths are padded to and
+    cut into batches, and the batches in random order."""
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
     window = batch_size * BATCHES_A_WINDOW
     parts = [order[start : start + window] for start in range(0, len(order), window)]
-    order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    # By lengths themselves, few examples would be in the same batches in all epochs.
+    sizes = np.array([bucket(int(length)) for length in lengths])
+    order = np.concatenate([part[np.argsort(sizes[part], kind="stable")] for part in parts])
     whole = len(order) // batch_size * batch_size
     batches = order[:whole].reshape(-1, batch_size)
     return np.concatenate([batches[generator.permutation(len(batches))].reshape(-1), order[whole:]])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from m5jax.data.record_examples import Example, RecordExamples
+from m5jax.data.examples import Example
+from m5jax.data.record_examples import RecordExamples
 from m5jax.evaluation.score_records import score_records
 from m5jax.models import FunctionalModel, Parameters
 from partitioning import tree_shardings
