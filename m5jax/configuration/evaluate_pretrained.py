@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,6 @@ from m5jax.evaluation.masked_values import Values
 from m5jax.evaluation.reports import EVALUATIONS, check_new_folder, write_evaluation
 from m5jax.evaluation.tables import LanguageResult, result_tables
 
-logger = logging.getLogger(__name__)
-
 NAME = "held_out"
 _ROWS_AT_ONCE = 64
 
@@ -52,7 +49,7 @@ class HeldOutEvaluation:
     bootstrap: Bootstrap = Bootstrap()  # noqa: RUF009 (immutable)
 
 
-def evaluate_run(run_dir: Path, settings: HeldOutEvaluation = HeldOutEvaluation()) -> str:  # noqa: B008 (immutable)
+def evaluate_run(run_dir: Path, settings: HeldOutEvaluation) -> str:
     """Evaluates a run on the held-out data of each language and returns its tables.
 
     Where tasks are masked LM, also writes `RUN_DIR/evaluations/NAME`: tokens, whole words and values of attributes.

@@ -111,10 +111,7 @@ def _language(answered: Answered, bootstrap: Bootstrap) -> Group:
         rows = answered.rows(hidden)
         if not rows:
             continue
-        correct, losses, targets = zip(*((row.correct, row.loss, row.target) for row in rows), strict=True)
-        metrics |= bootstrap.estimates(
-            masked_ratios(hidden, _texts(rows), np.array(correct), np.array(losses), targets)
-        )
+        metrics |= bootstrap.estimates(_ratios(hidden, rows))
         if hidden == "token" and answered.result.unigram_accuracy is not None:
             units = metrics["token_accuracy"].count
             metrics["unigram_accuracy"] = Estimate(answered.result.unigram_accuracy, None, None, units)
@@ -129,10 +126,14 @@ def _attributes(answered: Answered, bootstrap: Bootstrap) -> list[Group]:
     groups = []
     for name in np.unique(names):
         rows = [row for row, own in zip(values, names, strict=True) if own == name]
-        correct = ratio(_texts(rows), np.array([row.correct for row in rows]), np.ones(len(rows)))
-        ratios = {"value_accuracy": correct} | _value_ratios(rows, answered.frequent_values)
+        ratios = _ratios("value", rows) | _value_ratios(rows, answered.frequent_values)
         groups.append(Group(f"{answered.label}: {name}", bootstrap.estimates(ratios)))
     return groups
+
+
+def _ratios(hidden: str, rows: Sequence[Answer]) -> dict[str, Ratio]:
+    correct, losses = np.array([row.correct for row in rows]), np.array([row.loss for row in rows])
+    return masked_ratios(hidden, _texts(rows), correct, losses, [row.target for row in rows])
 
 
 def _value_ratios(rows: Sequence[Answer], frequent: Mapping[str, str] | None) -> dict[str, Ratio]:

@@ -1,5 +1,6 @@
 """From outputs to answers, and from answers to the metrics of each kind of task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from m5jax.finetuning.tasks import (
 LABELS = Labels(("a", "b", "c"), ("B-x", "I-x", "O"))
 
 
-def examples(labels: list[Any], tags: list[tuple[str, ...]] | None = None) -> list[Example]:
+def examples(labels: list[Any], tags: Sequence[tuple[str, ...]] | None = None) -> list[Example]:
     each = tags or [()] * len(labels)
     return [
         Example(f"valid:{i}", ("w",) * len(t), label, t) for i, (label, t) in enumerate(zip(labels, each, strict=True))

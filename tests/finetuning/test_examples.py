@@ -104,7 +104,8 @@ def test_fields_within_products_are_mapped(tmp_path: Path) -> None:
 
 
 def test_defaults_stand_for_what_rows_leave_empty(tmp_path: Path) -> None:
-    rows = [{"left": "a", "right": "b"}, {"left": "a", "right": "b", "label": 0, "language": "fr", "weight": ""}]
+    rows: list[dict[str, Any]] = [{"left": "a", "right": "b"}]
+    rows.append(rows[0] | {"label": 0, "language": "fr", "weight": ""})
     columns = Columns(defaults={"language": "de", "label": 1, "weight": "2", "group": "g"})
     first, second = read(tmp_path, rows, JointTask(), columns)
     assert (first.label, first.language, first.weight, first.group) == (1.0, "de", 2.0, "g")

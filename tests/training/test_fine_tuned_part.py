@@ -234,6 +234,28 @@ def test_gradients_are_clipped_by_the_norm_of_what_is_trained() -> None:
     assert float(optax.global_norm(adam.mu)) == pytest.approx(0.1, rel=1e-5)
 
 
+def test_parts_of_a_batch_one_after_the_other_change_a_part_of_the_model_as_the_whole_does() -> None:
+    part = FineTunedPart(adapters=ADAPTERS)
+    config = ClassifierConfig(encoder=part.prepare(ENCODER), classes=3)
+    model = part.trained(FunctionalModel.from_config(config))
+    parameters = drawn(model)
+    transformation = optax.sgd(0.1)
+    state = TrainState(
+        step=jnp.int32(0),
+        parameters=parameters,
+        optimizer=transformation.init(model.trained_part(parameters)),
+        rng=jax.random.key_data(jax.random.key(0)),
+    )
+    whole, cut = (
+        jax.jit(make_train_step(model, Classification(), transformation, parts))(state, batch(0))[0] for parts in (1, 2)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), cut["parameters"], whole["parameters"])
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), whole["parameters"], parameters)
+    assert {name for name, distance in by_name(moved).items() if distance} == set(
+        by_name(model.trained_part(model.abstract_parameters))
+    )
+
+
 def test_both_towers_are_parts_of_what_was_pretrained() -> None:
     part = FineTunedPart(layers=1)
     config = TwoTowerConfig(encoder=part.prepare(ENCODER), shared=False, projection=8)
