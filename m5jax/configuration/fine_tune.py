@@ -214,6 +214,8 @@ def _rows(config: FineTuning, prepared: Prepared, examples: list[Example]) -> Ro
 
 def _keep_policy(config: FineTuning, prepared: Prepared) -> KeepPolicy:
     name, largest = SELECTED_OF_SEARCH if prepared.by_search else SELECTED[config.task.kind]
+    if config.select == "calibration":
+        raise UserError("FineTuning.select = 'calibration', which is best at 1; choose another metric")
     if config.select and config.select != name:
         name, largest = config.select, config.select not in SMALL_IS_GOOD
     return KeepPolicy(last=1, best=f"{PREFIX}{name}", largest=largest)

@@ -119,6 +119,8 @@ class FineTuning:
             )
         if isinstance(self.encoder, HashedNgrams) != (not self.pretrained):
             raise UserError("a run to begin with is needed, and only HashedNgrams has none; add --from=RUN")
+        if isinstance(self.encoder, HashedNgrams) and (self.part.layers is not None or self.part.adapters is not None):
+            raise UserError("FineTunedPart.layers and adapters are of pre-trained models; HashedNgrams is none")
         if isinstance(self.encoder, EncoderConfig) and self.length > self.encoder.max_length:
             raise UserError(
                 f"FineTuning.length = {self.length} is over the encoder's maximum, {self.encoder.max_length}"

@@ -123,7 +123,8 @@ class RowReader:
             return self.text(field)
         product = self.row
         for other in others:
-            product = _without(product, self.columns.names.get(other, other))
+            if not self._is_attribute(other):
+                product = _without(product, self.columns.names.get(other, other))
         return self.text_of(field, product)
 
     def number(self, field: str) -> float:
@@ -165,14 +166,22 @@ class RowReader:
 
     def weight(self) -> float:
         """Returns the row's weight, 1 where it has none; raises BadRecord for one below 0."""
-        weight = 1.0 if self.fields.value("weight") is None else self.number("weight")
+        if self._is_attribute("weight") or self.fields.value("weight") is None:
+            return 1.0
+        weight = self.number("weight")
         if weight < 0:
             raise BadRecord(f"weight is {weight}, 0 or more is needed")
         return weight
 
     def group(self) -> str:
-        value = self.fields.value("group")
+        """Returns what the row's example shares with others of one thing; "" where nothing says so."""
+        value = None if self._is_attribute("group") else self.fields.value("group")
         return "" if value is None else scalar_text("group", value)
+
+    def _is_attribute(self, field: str) -> bool:
+        """Whether a weight or group is of the product that the row itself is, as it was not named as the example's."""
+        named = field in self.columns.names or field in self.columns.defaults
+        return field in ("weight", "group") and not named and self.columns.names.get("title", "title") in self.row
 
     def _gathered(self, name: str) -> Mapping[str, Any] | None:
         start = f"{name}_"

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -70,10 +71,17 @@ class KeepPolicy:
         return preservation_policy.AnyPreservationPolicy(policies)
 
     def value(self, metrics: Mapping[str, float]) -> float:
-        """Returns the metric that decides, of those of a checkpoint; raises UserError where it is none of them."""
+        """Returns the metric that decides, of those of a checkpoint, the worst for one that is no number.
+
+        Raises:
+          UserError: it is none of them.
+        """
         if self.best not in metrics:
             raise unknown_name("KeepPolicy.best", self.best, metrics)
-        return metrics[self.best]
+        value = metrics[self.best]
+        if math.isnan(value):
+            return -math.inf if self.largest else math.inf
+        return value
 
 
 class PositionHandler(ocp.CheckpointHandler):

@@ -219,10 +219,22 @@ def test_items_are_a_list() -> None:
 
 
 def test_a_row_may_be_the_product_itself_and_its_label_is_not_read(tmp_path: Path) -> None:
-    row = {"title": "Lamp", "color": "red", "label": "Home", "id": 3, "language": "en", "group": "g", "weight": 2}
+    row = {"title": "Lamp", "color": "red", "label": "Home", "id": 3, "language": "en"}
     (example,) = read(tmp_path, [row], ClassificationTask())
     assert example.texts == ("<title> Lamp<attribute> color<value> red",)
-    assert (example.label, example.group, example.weight) == ("Home", "g", 2.0)
+    assert (example.label, example.group, example.weight) == ("Home", "", 1.0)
+
+
+def test_a_weight_and_a_group_of_the_product_itself_are_attributes_unless_they_are_named(tmp_path: Path) -> None:
+    row = {"title": "Lamp", "weight": "1.5 kg", "group": "g", "label": "Home", "asked": 2}
+    (example,) = read(tmp_path, [row], ClassificationTask(), Columns({"weight": "asked"}))
+    assert "<attribute> weight<value> 1.5 kg<attribute> group<value> g" in example.texts[0]
+    assert (example.group, example.weight) == ("", 2.0)
+    (example,) = read(
+        tmp_path, [row | {"weight": 3}], ClassificationTask(), Columns({"weight": "weight", "group": "group"})
+    )
+    assert example.texts == ("<title> Lamp<attribute> asked<value> 2",)
+    assert (example.group, example.weight) == ("g", 3.0)
 
 
 @pytest.mark.parametrize(
