@@ -3,8 +3,6 @@
 import math
 import subprocess
 import sys
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,44 +15,9 @@ from m5jax.errors import UserError
 from m5jax.evaluation import report
 from m5jax.evaluation.tables import LanguageResult, RunSummary, write_summary
 from m5jax.training.run_log import RunLog
+from tests.evaluation.html_checks import Page
 
 HOSTILE = '</pre><script src="https://example.com/x.js">alert("1")</script> & $\\frac$'
-VOID = {"meta", "br", "link", "img"}
-LINKS = {"src", "href", "xlink:href", "action", "data", "poster", "srcset"}
-
-
-class Page(HTMLParser):
-    """Collects what a browser would see, and fails where tags do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.links: list[str] = []
-        self.ids: Counter[str] = Counter()
-        self.cells: list[str] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attributes)
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.links += [value or "" for name, value in attributes if name in LINKS]
-        self.ids.update(value or "" for name, value in attributes if name == "id")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self._open and self._open[-1] == "td":
-            self.cells.append(data)
 
 
 def write_run(run_dir: Path, summary: bool = True, name: str = "en") -> Path:
