@@ -1,4 +1,4 @@
-"""What fine-tuning reaches on real benchmarks with a model that 2 CPU cores pre-train: the figures of docs/results.md.
+"""What fine-tuning reaches on real benchmarks with a model that 2 CPU cores pre-train.
 
     M5JAX_DATA=/path/to/data python benchmarks/real_results.py
     M5JAX_DATA=/path/to/data python benchmarks/real_results.py --part=duplicates
