@@ -52,6 +52,11 @@ def add_parser(subparsers: Any) -> None:
     )
     group.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
     group.add_argument("--overlap", choices=("refuse", "allow"), default="refuse", help="with the training rows")
+    _add_search_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_search_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("of pairs as a search")
     group.add_argument("--kind", choices=("search",), help="search for what fits, instead of telling pairs apart")
     group.add_argument(
@@ -91,7 +96,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="cut the embeddings to so many dimensions too; several times",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
