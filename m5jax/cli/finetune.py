@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from m5jax.cli.flags import add_process_flags, join_others, parse_pairs
+from m5jax.cli.training import run_training
 
 RECIPES = Path("gin_configs/recipes")
 DESCRIPTION = """Fine-tunes a trained run on labelled rows, keeps the checkpoint that is best on the validation rows
@@ -99,10 +100,7 @@ def _default_directory(arguments: argparse.Namespace) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import jax
-
     from m5jax.configuration.load import load
-    from m5jax.training.interruption import EXIT_INTERRUPTED, TrainingInterrupted
     from m5jax.training.processes import failing_together
 
     join_others(arguments)
@@ -110,11 +108,4 @@ def run(arguments: argparse.Namespace) -> int:
         config = load([recipe_file(arguments.recipe)], bindings(arguments), "FineTuning")
     from m5jax.configuration.fine_tune import fine_tune
 
-    try:
-        table = fine_tune(config)
-        if jax.process_index() == 0:
-            print(table)
-    except TrainingInterrupted as interruption:
-        print(f"m5jax: {interruption}")
-        return EXIT_INTERRUPTED
-    return 0
+    return run_training(fine_tune, config)

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from m5jax.cli.flags import add_process_flags, join_others
+from m5jax.cli.training import run_training
 from m5jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,11 +84,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import jax
-
     from m5jax.configuration.load import load_run
     from m5jax.data.load_tensorflow import load_tensorflow
-    from m5jax.training.interruption import EXIT_INTERRUPTED, TrainingInterrupted
     from m5jax.training.processes import failing_together
 
     join_others(arguments)
@@ -96,11 +94,4 @@ def run(arguments: argparse.Namespace) -> int:
         load_tensorflow()  # seconds: only once the configuration is sound
     from m5jax.configuration.launch import train_run
 
-    try:
-        table = train_run(configured)
-        if jax.process_index() == 0:
-            print(table)
-    except TrainingInterrupted as interruption:
-        print(f"m5jax: {interruption}")
-        return EXIT_INTERRUPTED
-    return 0
+    return run_training(train_run, configured)
