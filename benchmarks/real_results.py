@@ -6,30 +6,41 @@
 Every part goes through the commands of m5jax, in a folder (--work) where what is done stays done, so that it can be
 stopped and goes on where it was; benchmarks/results/real_results.json is written after each figure. Parts:
 
-pretrain     a vocabulary, masked-LM pre-training on text and on products that are in no test pair, then pairs made of
-             these products without labels
-duplicates   product matching, joint: with and without pre-training, three seeds
-labels       the same for one benchmark with 10, 100, 1,000 and all labels
+pretrain     a vocabulary, masked-LM pre-training on text and on products that are in no test pair, then matching of
+             pairs made of these products without labels
+duplicates   product matching, joint: from the pre-trained model and from scratch, three seeds
+labels       the same for one benchmark with 10, 100, 1,000 and all labels, and from masked-LM pre-training alone
 search       Home Depot: two towers, hashed n-grams, BM25
 understanding   intents and slots: SNIPS, HWU64, xSID (trained on English, tested on the other languages)
 attributes   attribute values as slots: OA-Mine, AE-110k
+comparison   what the last step of `pretrain` reaches where texts are not compared token by token
+
+Settings were chosen on validation data. Runs of a part are made side by side, one a core: models this small keep no two
+cores busy. Seconds are of the training of one run, with its validation.
 """
 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
+
+import jax
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.environment import environment
 from m5jax.cli.main import main as m5jax
+from m5jax.data.catalog_records import ProductRecord
+from m5jax.data.labelled_examples import attribute_spans
 from m5jax.data.readers import read_rows
 from m5jax.evaluation.estimates import Estimate
 from m5jax.evaluation.report_data import read_report_data
@@ -50,6 +61,7 @@ DUPLICATES = {
         for size in ("small", "medium")
     },
 }
+LONG = ("beer", "itunes_amazon", "itunes_amazon_dirty")  # few and wordy pairs
 LABELS = (10, 100, 1000)
 LABELS_OF = "abt_buy"
 XSID = ("en", "de", "ar", "da", "id", "ja", "kk", "lt", "nap", "sr", "zh", "gsw", "de-ba", "de-muc", "de-st")
@@ -107,15 +119,19 @@ class Bench:
             partial.rename(path)
         return str(path)
 
-    def finetune(self, name: str, begin: Path | None, recipe: str, train: str, valid: str, *flags: str) -> float:
-        """Fine-tunes unless that is done, and returns the seconds that this call took."""
-        started = time.perf_counter()
+    def finetune(self, name: str, begin: Path | None, recipe: str, train: str, valid: str, *flags: str) -> None:
+        """Fine-tunes unless that is done."""
         run_dir = self.work / name
         if not (run_dir / "fine_tuned" / "result.json").exists():
             run_from = [] if begin is None else [f"--from={begin}"]
             command = ["finetune", *run_from, f"--train={train}", f"--valid={valid}", f"--recipe={recipe}"]
             run([*command, f"--run_dir={run_dir}", "--overlap=drop", *flags])
-        return time.perf_counter() - started
+
+    def seconds(self, name: str) -> int:
+        """Of the training of a run that was not interrupted."""
+        lines = (self.work / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        first, last = json.loads(lines[0]), json.loads(lines[-1])
+        return round(last["time"] - first["time"])
 
     def evaluate(self, name: str, data: str, evaluation: str, *flags: str) -> dict[str, dict[str, Any]]:
         """Evaluates unless that is done, and returns the metrics of each group."""
@@ -137,6 +153,25 @@ def run(command: Sequence[str]) -> None:
         raise SystemExit(f"m5jax {' '.join(command)} ended with status {status}")
 
 
+def run_jobs(bench: Bench, part: str, jobs: Mapping[str, tuple[Any, ...]]) -> None:
+    """Runs what has no figure yet, each a function of the bench and arguments, side by side, and keeps the figures."""
+    missing = {key: job for key, job in jobs.items() if not bench.results.has(part, key)}
+    cores = sorted(os.sched_getaffinity(0))
+    context = get_context("spawn")
+    own: Queue[int] = context.Queue()
+    for core in cores:
+        own.put(core)
+    with ProcessPoolExecutor(len(cores), context, _begin_worker, (own, bench.work)) as pool:
+        futures = {pool.submit(function, bench, *arguments): key for key, (function, *arguments) in missing.items()}
+        for future in as_completed(futures):
+            bench.results.add(part, futures[future], future.result())
+
+
+def _begin_worker(cores: "Queue[int]", work: Path) -> None:
+    os.sched_setaffinity(0, {cores.get()})
+    jax.config.update("jax_compilation_cache_dir", str(work / "compiled"))
+
+
 def _refuse(location: str, reason: str) -> None:
     raise ValueError(f"{location}: {reason}")
 
@@ -149,38 +184,45 @@ def pretrain(bench: Bench, steps: int) -> None:
         inputs = [texts, *(bench.file("text", f"{language}.train") for language in ("en", "de", "ar"))]
         flags = ["--size=8192", "--sentences=150000", "--alpha=0.5", f"--output={vocabulary}"]
         run(["vocabulary", "train", *(f"--input={path}" for path in inputs), *flags])
-    started = time.perf_counter()
-    if not (bench.pretrained / "report.html").exists() or not bench.results.has("pretrain", "masked_lm"):
-        gin = {"RUN_DIR": str(bench.pretrained), "VOCABULARY": str(vocabulary), "TRAIN_STEPS": steps}
-        bindings = [f"--gin.{name}={value!r}" for name, value in gin.items()]
-        # Its own process: TensorFlow's threads would stay.
-        command = [
-            sys.executable,
-            "-m",
-            "m5jax.cli.main",
-            "train",
-            "--gin_file=gin_configs/experiments/catalog_and_text.gin",
-        ]
-        subprocess.run([*command, *bindings], cwd=REPOSITORY, check=True)
-        summary = json.loads((bench.pretrained / "summary.json").read_text(encoding="utf-8"))
-        bench.results.add(
-            "pretrain",
-            "masked_lm",
-            {name: summary[name] for name in ("steps", "parameters", "tokens_per_second", "languages")}
-            | {"seconds": round(time.perf_counter() - started)},
-        )
+    if not bench.results.has("pretrain", "masked_lm"):
+        bench.results.add("pretrain", "masked_lm", _pretrained(bench, vocabulary, steps))
     pairs = {name: bench.work / f"pairs_{name}.jsonl" for name in ("train", "valid")}
     for path, count, seed in zip(pairs.values(), (SELF_LABELLED, SELF_LABELLED // 30), (0, 1), strict=True):
         if not path.exists():
             run(["data", "pairs", f"--input={products}", f"--count={count}", f"--output={path}", f"--seed={seed}"])
-    flags = _settings(length=128, batch_size=64, epochs=2.0, log_every=50) + [
-        "--gin.Cosine.peak=1e-3",
-        "--gin.Cosine.warmup_steps=100",
-    ]
-    seconds = bench.finetune("matching", bench.pretrained, "joint", str(pairs["train"]), str(pairs["valid"]), *flags)
     if not bench.results.has("pretrain", "matching"):
-        result = json.loads((bench.matching / "fine_tuned" / "result.json").read_text(encoding="utf-8"))
-        bench.results.add("pretrain", "matching", {"valid": result["metrics"], "seconds": round(seconds)})
+        bench.results.add("pretrain", "matching", _matching(bench, "matching"))
+
+
+def _matching(bench: Bench, name: str, *more: str) -> Row:
+    """Returns what pairs made of the catalog are told apart by, after fine-tuning on others."""
+    train, valid = (str(bench.work / f"pairs_{split}.jsonl") for split in ("train", "valid"))
+    flags = _settings(length=64, batch_size=64, epochs=1.0, log_every=50, dropout_rate=0.1)
+    flags += ["--gin.Cosine.peak=1e-3", "--gin.Cosine.warmup_steps=100", *more]
+    bench.finetune(name, bench.pretrained, "joint", train, valid, *flags)
+    result = json.loads((bench.work / name / "fine_tuned" / "result.json").read_text(encoding="utf-8"))
+    return {"valid": result["metrics"], "seconds": bench.seconds(name)}
+
+
+def comparison(bench: Bench) -> None:
+    name = "matching_without"
+    run_jobs(bench, "comparison", {"without": (_matching, name, "--gin.JointTask.compare=False")})
+
+
+def _pretrained(bench: Bench, vocabulary: Path, steps: int) -> Row:
+    gin = {"RUN_DIR": str(bench.pretrained), "VOCABULARY": str(vocabulary), "TRAIN_STEPS": steps}
+    bindings = [f"--gin.{name}={value!r}" for name, value in gin.items()]
+    # Its own process: TensorFlow's threads would stay.
+    command = [
+        sys.executable,
+        "-m",
+        "m5jax.cli.main",
+        "train",
+        "--gin_file=gin_configs/experiments/catalog_and_text.gin",
+    ]
+    subprocess.run([*command, *bindings], cwd=REPOSITORY, check=True)
+    summary = json.loads((bench.pretrained / "summary.json").read_text(encoding="utf-8"))
+    return {name: summary[name] for name in ("steps", "parameters", "tokens_per_second", "languages")}
 
 
 def _is_tested(row: Row) -> bool:
@@ -206,13 +248,17 @@ def _settings(**settings: Any) -> list[str]:
 
 
 def duplicates(bench: Bench) -> None:
-    for benchmark, (size, title) in DUPLICATES.items():
-        for start in ("pretrained", "scratch"):
-            for seed in SEEDS:
-                key = f"{benchmark} {start} {seed}"
-                if not bench.results.has("duplicates", key):
-                    files = _duplicate_files(bench, benchmark, size)
-                    bench.results.add("duplicates", key, _matched(bench, key, files, title, start, seed))
+    run_jobs(
+        bench,
+        "duplicates",
+        {
+            f"{benchmark} {start} {seed}": (_matched, f"duplicates/{benchmark}", files, title, start, seed)
+            for seed in SEEDS
+            for benchmark, (size, title) in DUPLICATES.items()
+            for files in [_duplicate_files(bench, benchmark, size)]
+            for start in ("pretrained", "scratch")
+        },
+    )
 
 
 def _duplicate_files(bench: Bench, benchmark: str, size: str) -> dict[str, str]:
@@ -222,35 +268,47 @@ def _duplicate_files(bench: Bench, benchmark: str, size: str) -> dict[str, str]:
     return {split: bench.file("duplicates", file) for split, file in files.items()}
 
 
-def _matched(bench: Bench, key: str, files: Mapping[str, str], title: str, start: str, seed: int, **more: Any) -> Row:
+def _matched(bench: Bench, name: str, files: Mapping[str, str], title: str, start: str, seed: int) -> Row:
+    """Returns the F1 of the test pairs, after fine-tuning on the training pairs."""
     rows = sum(1 for _ in read_rows(files["train"], on_bad=_refuse))
-    # Few labels are seen more often, and many less.
-    epochs = min(30.0, max(4.0, 20_000 / rows))
-    flags = _settings(length=128, batch_size=32, epochs=epochs, log_every=50, **more)
-    flags += [f"--seed={seed}", "--column", f"title={title}", "--default", "language=en"]
-    flags += ["--gin.Cosine.peak=5e-4", "--from_scratch"] if start == "scratch" else ["--gin.Cosine.peak=5e-4"]
-    name = f"duplicates/{key.replace(' ', '_')}"
-    seconds = bench.finetune(name, bench.matching, "joint", files["train"], files["valid"], *flags)
+    batch_size = 32 if rows >= 1000 else 16
+    # Few labels are seen more often.
+    steps = max(60, round(min(10, max(4, 15_000 / rows)) * rows / batch_size))
+    length = 128 if name.split("/")[1] in LONG else 64
+    flags = _settings(length=length, batch_size=batch_size, steps=steps, log_every=50, dropout_rate=0.1)
+    # What is learned already is to be kept where labels are few.
+    peak = "5e-4" if rows < 1000 and start == "pretrained" else "1e-3"
+    flags += [f"--gin.FineTuning.evaluate_every={steps // 5}", f"--gin.Cosine.peak={peak}", f"--seed={seed}"]
+    flags += ["--column", f"title={title}", "--default", "language=en"]
+    flags += ["--from_scratch"] if start == "scratch" else []
+    name = f"{name}_{start}_{seed}"
+    begin = bench.pretrained if start == "masked_lm" else bench.matching
+    bench.finetune(name, begin, "joint", files["train"], files["valid"], *flags)
     found = bench.evaluate(name, files["test"], "test", "--overlap=allow", "--samples=500")["all"]
-    return {"f1": found["f1"], "interval": found["f1 interval"], "rows": rows, "seconds": round(seconds)}
+    return {"f1": found["f1"], "interval": found["f1 interval"], "rows": rows, "seconds": bench.seconds(name)}
 
 
 def labels(bench: Bench) -> None:
     size, title = DUPLICATES[LABELS_OF]
     files = _duplicate_files(bench, LABELS_OF, size)
-    for count in LABELS:
-        for start in ("pretrained", "scratch"):
-            for seed in SEEDS:
-                key = f"{LABELS_OF} {count} {start} {seed}"
-                if not bench.results.has("labels", key):
-                    own = {**files, "train": _some(bench, files["train"], count, seed)}
-                    bench.results.add("labels", key, _matched(bench, key, own, title, start, seed))
+    fewer = {
+        (count, seed): {**files, "train": _some(bench, files["train"], count, seed)}
+        for count in LABELS
+        for seed in SEEDS
+    }
+    jobs: dict[str, tuple[Any, ...]] = {
+        f"{LABELS_OF} {count} {start} {seed}": (_matched, f"labels/{LABELS_OF}_{count}", own, title, start, seed)
+        for (count, seed), own in fewer.items()
+        for start in ("pretrained", "masked_lm", "scratch")
+    }
+    for seed in SEEDS:  # the other two are those of `duplicates`
+        key = f"{LABELS_OF} all masked_lm {seed}"
+        jobs[key] = (_matched, f"labels/{LABELS_OF}_all", files, title, "masked_lm", seed)
+    run_jobs(bench, "labels", jobs)
 
 
 def _some(bench: Bench, path: str, count: int, seed: int) -> str:
-    """Returns a file of so many rows, as many that fit as there are in the whole, at least two."""
-    import random
-
+    """Returns a file of so many rows, with the share of fitting ones of the whole, at least two."""
     output = bench.work / f"some_{count}_{seed}.jsonl"
     rows = [dict(row) for _, row in read_rows(path, on_bad=_refuse)]
     random.Random(seed).shuffle(rows)
@@ -269,51 +327,71 @@ def search(bench: Bench) -> None:
     flags = [*columns, *grades, "--gin.FineTuning.select='average_precision'"]
     towers = _settings(length=48, batch_size=128, epochs=3.0, log_every=50) + ["--gin.Cosine.peak=1e-3"]
     ngrams = _settings(length=128, batch_size=256, epochs=5.0, log_every=50)
-    bench.finetune("search/ngrams", None, "hashed_ngrams", files["train"], files["valid"], *flags, *ngrams)
-    bench.finetune("search/towers", bench.pretrained, "two_tower", files["train"], files["valid"], *flags, *towers)
-    scratch = [*flags, *towers, "--from_scratch"]
-    bench.finetune("search/scratch", bench.pretrained, "two_tower", files["train"], files["valid"], *scratch)
-    for candidates in ("judged", "all"):
-        if not bench.results.has("search", candidates):
-            baselines = ["bm25", str(bench.work / "search/ngrams"), str(bench.work / "search/scratch")]
-            found = bench.evaluate(
-                "search/towers",
-                files["test"],
-                f"search_{candidates}",
-                "--kind=search",
-                f"--candidates={candidates}",
-                "--overlap=allow",
-                *(f"--baseline={baseline}" for baseline in baselines),
-            )
-            bench.results.add("search", candidates, found)
+    jobs = {
+        "ngrams": (_searching, "ngrams", None, "hashed_ngrams", files, [*flags, *ngrams]),
+        "pretrained": (_searching, "pretrained", bench.pretrained, "two_tower", files, [*flags, *towers]),
+        "scratch": (_searching, "scratch", bench.pretrained, "two_tower", files, [*flags, *towers, "--from_scratch"]),
+    }
+    run_jobs(bench, "search_training", jobs)
+    run_jobs(bench, "search", {name: (_searched, files["test"], name) for name in ("judged", "all")})
+
+
+def _searching(
+    bench: Bench, name: str, begin: Path | None, recipe: str, files: Mapping[str, str], flags: Sequence[str]
+) -> Row:
+    bench.finetune(f"search/{name}", begin, recipe, files["train"], files["valid"], *flags)
+    return {"seconds": bench.seconds(f"search/{name}")}
+
+
+def _searched(bench: Bench, data: str, candidates: str) -> Row:
+    baselines = ["bm25", str(bench.work / "search/ngrams"), str(bench.work / "search/scratch")]
+    flags = ["--kind=search", f"--candidates={candidates}", "--overlap=allow"]
+    flags += [f"--baseline={baseline}" for baseline in baselines]
+    return bench.evaluate("search/pretrained", data, f"search_{candidates}", *flags)
 
 
 def understanding(bench: Bench) -> None:
-    def clean(row: Row) -> Row | None:
-        return None if row.get("same_text_in_eval") else row
-
     sets = {
-        "xsid": ("xsid_en.train", "xsid_en.valid", [f"xsid_{language}.test" for language in XSID]),
-        "snips": ("snips_en.train", "snips_en.test", ["snips_en.test"]),
-        "hwu64": ("hwu64_fold1_en.train", "hwu64_fold1_en.test", ["hwu64_fold1_en.test"]),
+        "xsid": ("xsid_en.train", [f"xsid_{language}.test" for language in XSID]),
+        "snips": ("snips_en.train", ["snips_en.test"]),
+        "hwu64": ("hwu64_fold1_en.train", ["hwu64_fold1_en.test"]),
     }
-    for name, (train, valid, tests) in sets.items():
-        rows = bench.rows("nlu", train, f"{name}_train", clean)
+    jobs = {}
+    for name, (train, tests) in sets.items():
+        rows = bench.rows("nlu", train, f"{name}_train", _untested)
         # SNIPS and HWU64 have no validation rows: a tenth of the training's.
-        split = {"train": rows, "valid": bench.file("nlu", valid)} if name == "xsid" else _split(bench, name, rows)
+        own = {"train": rows, "valid": bench.file("nlu", "xsid_en.valid")}
+        split = own if name == "xsid" else _split(bench, name, rows)
+        files = {test: bench.file("nlu", test) for test in tests}
+        epochs = 3.0 if name == "xsid" else 6.0
         for start in ("pretrained", "scratch"):
-            flags = [
-                "--column",
-                "tags=slots",
-                *_settings(length=64, batch_size=64, epochs=4.0 if name == "xsid" else 8.0, log_every=50),
-            ]
-            flags += ["--gin.Cosine.peak=1e-3", *(["--from_scratch"] if start == "scratch" else [])]
-            run_name = f"understanding/{name}_{start}"
-            bench.finetune(run_name, bench.pretrained, "intents_and_slots", split["train"], split["valid"], *flags)
-            for test in tests:
-                if not bench.results.has("understanding", f"{test} {start}"):
-                    found = bench.evaluate(run_name, bench.file("nlu", test), test, "--overlap=allow", "--samples=500")
-                    bench.results.add("understanding", f"{test} {start}", found["all"])
+            jobs[f"{name} {start}"] = (_understood, f"understanding/{name}", split, files, start, 0, epochs)
+    run_jobs(bench, "understanding", jobs)
+
+
+def _untested(row: Row) -> Row | None:
+    return None if row.get("same_text_in_eval") else row
+
+
+def _understood(
+    bench: Bench,
+    name: str,
+    split: Mapping[str, str],
+    tests: Mapping[str, str],
+    start: str,
+    seed: int,
+    epochs: float,
+) -> Row:
+    """Returns the metrics of each test file, after fine-tuning on utterances."""
+    flags = _settings(length=64, batch_size=64, epochs=epochs, log_every=50, dropout_rate=0.1)
+    flags += ["--gin.Cosine.peak=1e-3", f"--seed={seed}", "--column", "tags=slots"]
+    flags += ["--from_scratch"] if start == "scratch" else []
+    name = f"{name}_{start}_{seed}"
+    bench.finetune(name, bench.pretrained, "intents_and_slots", split["train"], split["valid"], *flags)
+    return {
+        test: bench.evaluate(name, path, test, "--overlap=allow", "--samples=500")["all"]
+        for test, path in tests.items()
+    } | {"seconds": bench.seconds(name)}
 
 
 def _split(bench: Bench, name: str, path: str) -> dict[str, str]:
@@ -330,32 +408,25 @@ def _split(bench: Bench, name: str, path: str) -> dict[str, str]:
 
 
 def attributes(bench: Bench) -> None:
-    from m5jax.data.catalog_records import ProductRecord
-    from m5jax.data.labelled_examples import attribute_spans
-
-    def as_utterance(row: Row) -> Row | None:
-        values = {name: value for name, found in row["values"].items() for value in [", ".join(found)] if value}
-        labelled = attribute_spans(ProductRecord("", row["lang"], row["lang"], row["text"], attributes=values))
-        if labelled is None:
-            return None
-        words, tags = zip(*labelled.pieces[1:], strict=True)
-        return {"tokens": words, "tags": tags, "intent": row["category"], "language": row["lang"]}
-
+    jobs = {}
     for name in ("oa_mine", "ae110k"):
-        train = bench.rows("attributes", f"{name}.train", f"{name}_train", as_utterance)
-        test = bench.rows("attributes", f"{name}.test", f"{name}_test", as_utterance)
+        train = bench.rows("attributes", f"{name}.train", f"{name}_train", _as_utterance)
+        tests = {"test": bench.rows("attributes", f"{name}.test", f"{name}_test", _as_utterance)}
         split = _split(bench, name, train)
-        for start in ("pretrained", "scratch"):
-            for seed in SEEDS:
-                key = f"{name} {start} {seed}"
-                if bench.results.has("attributes", key):
-                    continue
-                flags = [*_settings(length=64, batch_size=32, epochs=20.0, log_every=50), f"--seed={seed}"]
-                flags += ["--gin.Cosine.peak=1e-3", *(["--from_scratch"] if start == "scratch" else [])]
-                run_name = f"attributes/{key.replace(' ', '_')}"
-                bench.finetune(run_name, bench.pretrained, "intents_and_slots", split["train"], split["valid"], *flags)
-                found = bench.evaluate(run_name, test, "test", "--overlap=allow", "--samples=500")["all"]
-                bench.results.add("attributes", key, found)
+        for seed in SEEDS:
+            for start in ("pretrained", "scratch"):
+                arguments = (f"attributes/{name}", split, tests, start, seed, 20.0)
+                jobs[f"{name} {start} {seed}"] = (_understood, *arguments)
+    run_jobs(bench, "attributes", jobs)
+
+
+def _as_utterance(row: Row) -> Row | None:
+    values = {name: value for name, found in row["values"].items() for value in [", ".join(found)] if value}
+    labelled = attribute_spans(ProductRecord("", row["lang"], row["lang"], row["text"], attributes=values))
+    if labelled is None:
+        return None
+    words, tags = zip(*labelled.pieces[1:], strict=True)
+    return {"tokens": words, "slots": tags, "intent": row["category"], "language": row["lang"]}
 
 
 PARTS: Mapping[str, Callable[[Bench], None]] = {
@@ -364,6 +435,7 @@ PARTS: Mapping[str, Callable[[Bench], None]] = {
     "search": search,
     "understanding": understanding,
     "attributes": attributes,
+    "comparison": comparison,
 }
 
 

@@ -29,6 +29,7 @@ hypothesis.settings.load_profile("m5jax")
 MODELS = [
     "attention",
     "classifier",
+    "comparison",
     "layer_parts",
     "decoder",
     "decoding_cache",

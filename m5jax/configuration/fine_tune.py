@@ -193,7 +193,7 @@ def _training(config: FineTuning, prepared: Prepared) -> Training:
         batch_size=config.batch_size,
         evaluate=_evaluate(config, prepared),
         flops_per_token=_flops(config),
-        initial=_initial(config),
+        initial=_initial(config, prepared.labels),
         refresh=_refresh(config, prepared, batches),
         refresh_every=config.refresh_every,
     )
@@ -229,10 +229,10 @@ def _until(optimizer: Optimizer, steps: int) -> Optimizer:
     return dataclasses.replace(optimizer, schedule=dataclasses.replace(schedule, total_steps=steps))
 
 
-def _initial(config: FineTuning) -> Callable[[Parameters], Parameters] | None:
+def _initial(config: FineTuning, labels: Labels) -> Callable[[Parameters], Parameters] | None:
     if not config.pretrained or config.from_scratch:
         return None
-    return lambda abstract: pretrained_parameters(config, abstract)
+    return lambda abstract: pretrained_parameters(config, labels, abstract)
 
 
 def _evaluate(config: FineTuning, prepared: Prepared) -> Callable[[Parameters], dict[str, float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from m5jax.configuration.fine_tuning import FineTuning
@@ -100,8 +101,9 @@ def _copied(name: str, bindings: Sequence[Binding]) -> Iterator[str]:
                 yield from _copied(inner, bindings)
 
 
-def pretrained_parameters(config: FineTuning, abstract: Parameters) -> Parameters:
-    """Returns the pre-trained part of a model's parameters, with the shapes and shardings of `abstract`.
+def pretrained_parameters(config: FineTuning, labels: Labels, abstract: Parameters) -> Parameters:
+    """Returns the part of a model's parameters that the run it begins with has, with the shapes and shardings of
+    `abstract`: the encoder, and of a fine-tuning of the same kind of task, with the same labels, all that fits.
 
     Raises:
       UserError: there is no intact checkpoint, or it is of another model.
@@ -110,17 +112,27 @@ def pretrained_parameters(config: FineTuning, abstract: Parameters) -> Parameter
     if isinstance(config.task, TextToTextTask):
         return _restore(run_dir, _without_adapters(abstract))
     towers = [name for name in ENCODERS if name in abstract]
+    heads: Parameters = {}
     if not is_fine_tuned(run_dir):
-        encoder = _restore(run_dir, _without_adapters(abstract[towers[0]]))
+        known = {ENCODERS[0]: _restore(run_dir, _without_adapters(abstract[towers[0]]))}
     else:
         earlier = load_fine_tuned(run_dir)
-        encoder, adapters = earlier.parameters[ENCODERS[0]], earlier.config.part.adapters
-        encoder = merge_adapters(encoder, adapters) if adapters else encoder
+        known = {name: _merged(earlier, name) for name in ENCODERS if name in earlier.parameters}
+        if type(earlier.config.task) is type(config.task) and earlier.labels == labels:
+            heads = {name: value for name, value in earlier.parameters.items() if _is_same(value, abstract.get(name))}
     # A copy each: what is given is donated.
-    return {
-        tower: encoder if place == 0 else jax.tree.map(lambda x: x.copy(), encoder)
-        for place, tower in enumerate(towers)
-    }
+    encoders = {tower: jax.tree.map(lambda x: x.copy(), known.get(tower, known[ENCODERS[0]])) for tower in towers}
+    return heads | encoders
+
+
+def _merged(earlier: FineTuned, tower: str) -> Parameters:
+    adapters = earlier.config.part.adapters
+    return merge_adapters(earlier.parameters[tower], adapters) if adapters else earlier.parameters[tower]
+
+
+def _is_same(tree: Any, abstract: Any) -> bool:
+    """Whether a tree has the parameters, of the shapes, of another."""
+    return jax.tree.map(jnp.shape, tree) == jax.tree.map(jnp.shape, abstract)
 
 
 def _restore(run_dir: Path, abstract: Parameters) -> Parameters:

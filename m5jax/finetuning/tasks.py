@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from m5jax.data.field_reader import BadRecord
 from m5jax.data.serialize import neutralize
+from m5jax.data.vocabulary import EOS_ID
 from m5jax.errors import UserError
 from m5jax.finetuning.examples import Example, RowReader
 from m5jax.models import ClassifierConfig, EncoderConfig, NgramEncoderConfig, TwoTowerConfig
@@ -93,10 +94,12 @@ class JointTask:
     Attributes:
       labels: of pairs.
       clicks: a yes is a click: probabilities matter, and the report is of these.
+      compare: texts are also compared token by token (`m5jax.models.comparison`).
     """
 
     labels: PairLabels = PairLabels()  # noqa: RUF009 (immutable)
     clicks: bool = False
+    compare: bool = True
 
     fields: ClassVar = ("left", "right", "items", "label")
     required: ClassVar = (("left", "items"), ("right", "items"), ("label",))
@@ -118,7 +121,8 @@ class JointTask:
 
     def model(self, encoder: AnyEncoder, labels: "Labels") -> ClassifierConfig:
         """Returns the config of the model with an encoder."""
-        return ClassifierConfig(encoder=_transformer(encoder, "JointTask"), classes=1)
+        end = EOS_ID if self.compare else None
+        return ClassifierConfig(encoder=_transformer(encoder, "JointTask"), classes=1, item_end=end)
 
 
 @dataclasses.dataclass(frozen=True)

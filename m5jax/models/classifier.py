@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from m5jax.errors import UserError
+from m5jax.models.comparison import Comparison, item_numbers
 from m5jax.models.encoder import EncoderConfig
 from m5jax.models.heads import pool
 from m5jax.models.layers import dropout, gelu, normal_parameter, split_keys
@@ -22,11 +23,14 @@ class ClassifierConfig:
       encoder: of the sequence.
       classes: of a sequence; 1: one logit, of a yes or a number; 0: sequences have none.
       tags: of a token; 0: tokens have none.
+      item_end: id of the token that ends each item of a sequence, whose items are then compared token by token; None:
+        they are not.
     """
 
     encoder: EncoderConfig
     classes: int = 1
     tags: int = 0
+    item_end: int | None = None
 
     def __post_init__(self) -> None:
         if self.classes < 0 or self.tags < 0 or not self.classes + self.tags:
@@ -58,6 +62,8 @@ class Classifier(nnx.Module):
         width = config.encoder.width
         if config.classes:
             self.dense = normal_parameter(rngs, (width, width), ("embed", "mlp"), width**-0.5)
+            if config.item_end is not None:
+                self.comparison = Comparison(width, rngs)
             self.output = Output(width, config.classes, rngs)
         if config.tags:
             self.tag_output = Output(width, config.tags, rngs)
@@ -75,8 +81,11 @@ class Classifier(nnx.Module):
         classes = tags = None
         if self.config.classes:
             pooled = pool(states, segment_ids, self.config.encoder.pooling)
-            hidden = gelu(linear(pooled, self.dense, jnp.dtype("float32")))
-            classes = self.output(dropout(hidden, rate, pooled_keys))
+            hidden = linear(pooled, self.dense, jnp.dtype("float32"))
+            if self.config.item_end is not None:
+                items = item_numbers(inputs, segment_ids > 0, self.config.item_end)
+                hidden += self.comparison(self.encoder.token_embeddings(inputs), states, items)
+            classes = self.output(dropout(gelu(hidden), rate, pooled_keys))
         if self.config.tags:
             tags = self.tag_output(dropout(states.astype(jnp.float32), rate, tag_keys))
         return ClassLogits(classes, tags)

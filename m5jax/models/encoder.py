@@ -126,7 +126,7 @@ class Encoder(nnx.Module):
             None: all are.
         """
         config = self.config
-        x = self.embedding_norm(embed_tokens(self.embedding[...], inputs, config.compute_dtype))
+        x = self.token_embeddings(inputs)
         own_keys, layer_keys = split_keys(dropout_keys if config.dropout_rate else None, 2)
         x = dropout(x, config.dropout_rate, own_keys)
 
@@ -139,6 +139,11 @@ class Encoder(nnx.Module):
         if frozen:
             x = jax.lax.stop_gradient(run_layers(self.layers, x, rows, apply_to, config, slice(0, frozen)))
         return self.final_norm(run_layers(self.layers, x, rows, apply_to, config, slice(frozen or None, None)))
+
+    def token_embeddings(self, inputs: Int[Array, "batch length"]) -> Float[Array, "batch length embed"]:
+        """Returns tokens without their context, normed; a constant where the first layers are frozen."""
+        x = self.embedding_norm(embed_tokens(self.embedding[...], inputs, self.config.compute_dtype))
+        return jax.lax.stop_gradient(x) if self.config.frozen_layers else x
 
     def logits(self, hidden: Float[Array, "batch length embed"]) -> Float[Array, "batch length vocab"]:
         """Returns float32 logits of token states; call it on those that are predicted only."""

@@ -147,6 +147,25 @@ def test_adapters_leave_the_pretrained_weights_as_they_are(
     np.testing.assert_allclose(query, trained["layers"]["attention"]["query"] + moved, atol=1e-6)
 
 
+def test_a_run_of_the_same_task_and_labels_gives_its_heads_and_towers(
+    pretrained: Path, files: dict[str, str], tmp_path: Path
+) -> None:
+    for recipe, flags in (("joint", []), ("two_tower", ["--gin.TwoTowerTask.shared=False"])):
+        first, second, other = (tmp_path / f"{recipe}_{name}" for name in ("first", "second", "other"))
+        assert finetune(first, files, recipe, f"--from={pretrained}", *flags) == 0
+        assert finetune(second, files, recipe, f"--from={first}", *flags, steps=2) == 0
+        result = read_result(first)
+        assert result is not None
+        begun = read_metrics(second)[0]
+        for name, value in result.metrics.items():
+            np.testing.assert_allclose(begun[f"evaluation/valid/{name}"], value, atol=1e-5, err_msg=f"{recipe} {name}")
+    # Of another task only the encoder.
+    assert finetune(other, files, "joint", f"--from={first}", steps=2) == 0
+    left, right = (parameters(first)[name]["embedding"] for name in ("encoder", "right_encoder"))
+    assert np.abs(left - right).max() > 0
+    np.testing.assert_allclose(parameters(other)["encoder"]["embedding"], left, atol=0.01)
+
+
 def test_the_last_layer_alone_is_trained_and_scratch_begins_elsewhere(
     pretrained: Path, files: dict[str, str], tmp_path: Path
 ) -> None:

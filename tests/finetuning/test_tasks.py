@@ -7,6 +7,7 @@ import pytest
 
 from m5jax.data.attributes import SEPARATORS
 from m5jax.data.field_reader import BadRecord
+from m5jax.data.vocabulary import EOS_ID
 from m5jax.errors import UserError
 from m5jax.finetuning.examples import Columns, Example, RowReader
 from m5jax.finetuning.tasks import (
@@ -137,12 +138,13 @@ def test_models_have_what_a_task_says() -> None:
     assert task.model(ENCODER, Labels()) == expected
     labels = Labels(("a", "b", "c"), ("O", "B-x"))
     for own, classes, tags in (
-        (JointTask(), 1, 0),
+        (JointTask(compare=False), 1, 0),
         (RegressionTask(), 1, 0),
         (ClassificationTask(), 3, 0),
         (UtteranceTask(), 3, 2),
     ):
         assert own.model(ENCODER, labels) == ClassifierConfig(encoder=ENCODER, classes=classes, tags=tags)
+    assert JointTask().model(ENCODER, labels) == ClassifierConfig(encoder=ENCODER, item_end=EOS_ID)
 
 
 def test_a_bag_of_ngrams_is_for_two_towers_only() -> None:

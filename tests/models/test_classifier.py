@@ -51,6 +51,10 @@ def affine(x, output):
     return x @ np.array(output["kernel"], np.float64) + np.array(output["bias"], np.float64)
 
 
+def gelu(x):
+    return 0.5 * x * (1 + math.erf(x / math.sqrt(2)))
+
+
 POOLED = {"mean": lambda states: states.mean(0), "max": lambda states: states.max(0), "first": lambda states: states[0]}
 
 
@@ -63,7 +67,7 @@ def test_logits_equal_numpy(pooling):
     for row, text in enumerate(TEXTS):
         states = states_of(text, parameters)
         hidden = POOLED[pooling](states) @ np.array(parameters["dense"], np.float64)
-        hidden = np.array([0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in hidden])
+        hidden = np.array([gelu(x) for x in hidden])
         np.testing.assert_allclose(got.classes[row], affine(hidden, parameters["output"]), atol=1e-5)
         np.testing.assert_allclose(got.tags[row, : len(text)], affine(states, parameters["tag_output"]), atol=1e-5)
 
