@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from m5jax.configuration.fine_tune import EXAMPLES
 from m5jax.configuration.fine_tuned_run import FineTuned, load_fine_tuned
+from m5jax.configuration.prepare_fine_tuning import EXAMPLES
 from m5jax.errors import UserError
 from m5jax.evaluation.report_data import EvaluationReport
 from m5jax.evaluation.report_tables import metric_table

@@ -1,84 +1,46 @@
-"""From a described fine-tuning to one that trains: examples, labels, model, batches, then the training loop."""
+"""From a prepared fine-tuning to one that trains: batches, validation, the training loop, and its result."""
 
 import dataclasses
 import hashlib
 import logging
 import math
-import shlex
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import gin
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from m5jax.configuration.fine_tuned_run import (
-    LABELS,
-    NGRAMS,
-    RESULT,
-    Result,
-    make_model,
-    pretrained_parameters,
-    write_json,
-)
+from m5jax.configuration.fine_tuned_run import RESULT, Result, pretrained_parameters, write_json
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.log_file import logged
-from m5jax.configuration.run_directory import (
-    VOCABULARY,
-    check_run_directory,
-    check_seen,
-    keep_attributes,
-    keep_vocabulary,
-    locked,
-    read_attributes,
-    write_config,
-)
-from m5jax.data.attributes import SEPARATORS, AttributeFormat
-from m5jax.data.vocabulary import Vocabulary
+from m5jax.configuration.prepare_fine_tuning import Prepared, keep, prepare
+from m5jax.configuration.run_directory import check_run_directory, check_seen, locked, write_config
+from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.errors import UserError
 from m5jax.evaluation.report import write_report
-from m5jax.evaluation.tables import format_table, read_summary, write_summary
+from m5jax.evaluation.tables import format_table
 from m5jax.finetuning.answering import make_answerer
 from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, measure
 from m5jax.finetuning.batches import ShuffledBatches
-from m5jax.finetuning.examples import Columns, Example, read_examples
+from m5jax.finetuning.examples import Example
 from m5jax.finetuning.mining import Miner
-from m5jax.finetuning.ngrams import HashedNgrams, count_ngrams
-from m5jax.finetuning.overlap import without_overlap
-from m5jax.finetuning.rows import PairRows, Rows, Tokenizer, encode_examples, pair_sides
+from m5jax.finetuning.ngrams import HashedNgrams
+from m5jax.finetuning.rows import PairRows, Rows, encode_examples, pair_sides
 from m5jax.finetuning.scoring import Scorer
-from m5jax.finetuning.search_validation import SELECTED_OF_SEARCH, make_search_validator, needs_search
-from m5jax.finetuning.tasks import Labels, TwoTowerTask, find_labels
-from m5jax.models import FunctionalModel, Parameters
-from m5jax.objectives import PairObjective
+from m5jax.finetuning.search_validation import SELECTED_OF_SEARCH, make_search_validator
+from m5jax.finetuning.tasks import Labels, TwoTowerTask
+from m5jax.models import Parameters
 from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
 from m5jax.training.loop import TrainerConfig, Training, TrainingResult, train
 from m5jax.training.optimizers import Optimizer
-from m5jax.training.processes import LIBRARIES, check_alike, failing_together, versions
+from m5jax.training.processes import LIBRARIES, check_alike, failing_together
 from m5jax.training.schedules import Cosine
-from partitioning import batch_share, check_batch, make_mesh
+from partitioning import batch_share
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "evaluation/valid/"
-EXAMPLES = "fine_tuned/training_examples.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """What a fine-tuning is made of; nothing is written yet."""
-
-    tokenizer: Tokenizer
-    attributes: AttributeFormat
-    training: list[Example]
-    valid: list[Example]
-    labels: Labels
-    model: FunctionalModel
-    mesh: Mesh
-    by_search: bool  # how it is validated
 
 
 def fine_tune(config: FineTuning) -> str:
@@ -97,73 +59,23 @@ def fine_tune(config: FineTuning) -> str:
             if jax.process_index() == 0:
                 write_config(config.directory, operative)
                 stack.enter_context(locked(config.directory))
-                _keep(config, prepared)
+                keep(config, prepared)
         with failing_together():
             check_seen(config.directory, operative)
             stack.enter_context(logged(config.directory, jax.process_index()))
         for change in changes:
             logger.info("changed since this run began: %s", change)
         training = _training(config, prepared)
-        _log_start(config, prepared, training)
+        _log_start(prepared, training)
+        began_with = None if config.from_scratch else config.pretrained or None
+        summary = begin_summary(training, LIBRARIES, began_with, {"result": RESULT})
         try:
             result = train(training)
-            return _end(config, prepared, training, result)
+            end_summary(training, summary, result, {})
+            return _end(config, training, result)
         finally:
             if jax.process_index() == 0 and (config.directory / "metrics.jsonl").exists():
                 write_report(config.directory)
-
-
-def prepare(config: FineTuning) -> Prepared:
-    """Reads the examples and describes the model; raises UserError as `fine_tune`."""
-    mesh = make_mesh(config.mesh)
-    check_batch(mesh, config.batch_size, config.accumulation)
-    run_dir = Path(config.pretrained)
-    attributes = read_attributes(run_dir) if config.pretrained else SEPARATORS
-    training, valid = (_read(config, name, attributes) for name in ("train", "valid"))
-    training = without_overlap(training, valid, config.overlap, "validation")
-    labels = find_labels(config.task, training)
-    _check_labels(config, training)
-    tokenizer: Tokenizer
-    if isinstance(config.encoder, HashedNgrams):
-        texts = (text for example in training for text in example.texts)
-        tokenizer = count_ngrams(texts, config.encoder.most, config.encoder.buckets)
-    else:
-        tokenizer = Vocabulary.load(run_dir / VOCABULARY)
-    model, by_search = make_model(config, tokenizer, labels), needs_search(config.task, valid)
-    return Prepared(tokenizer, attributes, training, valid, labels, model, mesh, by_search)
-
-
-def _read(config: FineTuning, name: str, attributes: AttributeFormat) -> list[Example]:
-    columns = Columns(config.columns, config.defaults)
-    # Beside the run directory, which is made once all is well; a file a process.
-    own = f".{jax.process_index()}" if jax.process_index() else ""
-    rejected = config.directory.with_name(f"{config.directory.name}.{name}.rejected{own}.jsonl")
-    rejected.parent.mkdir(parents=True, exist_ok=True)
-    return read_examples(getattr(config, name), config.task, columns, attributes, rejected)
-
-
-def _check_labels(config: FineTuning, training: list[Example]) -> None:
-    if not isinstance(config.task, TwoTowerTask):
-        return
-    assert isinstance(config.objective, PairObjective)
-    fitting = sum(float(example.label or 0.0) >= config.task.labels.least_fit for example in training)
-    if not fitting:
-        raise UserError(f"none of the {len(training)} training pairs fits; one that does is needed")
-    if fitting == len(training) and not config.objective.is_of_whole_batch:
-        raise UserError(
-            f"all {len(training)} training pairs fit; PairCrossEntropy needs some that do not, or another loss with it"
-        )
-
-
-def _keep(config: FineTuning, prepared: Prepared) -> None:
-    """Writes what the run needs to be used without the one that it begins with."""
-    if isinstance(prepared.tokenizer, Vocabulary):
-        keep_vocabulary(config.directory, Path(config.pretrained) / VOCABULARY)
-    else:
-        prepared.tokenizer.save(config.directory / NGRAMS)
-    keep_attributes(config.directory, prepared.attributes)
-    write_json(config.directory / LABELS, dataclasses.asdict(prepared.labels))
-    write_json(config.directory / EXAMPLES, sorted({example.key for example in prepared.training}))
 
 
 def _training(config: FineTuning, prepared: Prepared) -> Training:
@@ -265,7 +177,7 @@ def _flops(config: FineTuning) -> float:
     return 0.0 if isinstance(config.encoder, HashedNgrams) else config.encoder.flops_per_token(config.length, 0.0)
 
 
-def _log_start(config: FineTuning, prepared: Prepared, training: Training) -> None:
+def _log_start(prepared: Prepared, training: Training) -> None:
     trained = prepared.model.trained_part(prepared.model.abstract_parameters)
     logger.info(
         "%d training and %d validation examples; %d of %d parameters are trained for %d steps",
@@ -275,18 +187,9 @@ def _log_start(config: FineTuning, prepared: Prepared, training: Training) -> No
         prepared.model.parameter_count,
         training.config.steps,
     )
-    if jax.process_index() == 0:
-        known = read_summary(config.directory)
-        command = shlex.join(["m5jax", *sys.argv[1:]])
-        write_summary(
-            config.directory,
-            dataclasses.replace(
-                known, parameters=prepared.model.parameter_count, command=command, versions=versions(LIBRARIES)
-            ),
-        )
 
 
-def _end(config: FineTuning, prepared: Prepared, training: Training, result: TrainingResult) -> str:
+def _end(config: FineTuning, training: Training, result: TrainingResult) -> str:
     """Writes what the best checkpoint is and measures, and returns it as a table."""
     with Checkpoints(config.directory / FOLDER, training.config.keep) as checkpoints:
         step, metrics = checkpoints.best()

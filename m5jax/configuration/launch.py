@@ -1,12 +1,8 @@
 """From a described run to one that trains: vocabulary, mesh, model, input, then the loop."""
 
 import dataclasses
-import datetime
 import hashlib
 import logging
-import platform
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +34,7 @@ from m5jax.configuration.run_directory import (
     model_differences,
     write_config,
 )
+from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.embedding_format import embedding_format
 from m5jax.data.materialized import MaterializedBatches, read_rows
@@ -47,23 +44,15 @@ from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import unknown_name
 from m5jax.evaluation.evaluator import make_evaluate
 from m5jax.evaluation.held_out import HeldOut, held_out_batches, language_results
-from m5jax.evaluation.report import FILE_NAME as REPORT
 from m5jax.evaluation.report import write_report
-from m5jax.evaluation.tables import (
-    RunSummary,
-    read_summary,
-    run_summary,
-    write_summary,
-)
+from m5jax.evaluation.tables import run_summary
 from m5jax.evaluation.task_metrics import make_task_metrics
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.models.mesh_checks import check_mesh
 from m5jax.objectives import LanguageModel, SequenceToSequence
-from m5jax.training.checkpoints import FOLDER as CHECKPOINTS
-from m5jax.training.loop import Training, TrainingResult, train
+from m5jax.training.loop import Training, train
 from m5jax.training.processes import LIBRARIES as TRAINING_LIBRARIES
-from m5jax.training.processes import check_alike, failing_together, versions
-from m5jax.training.run_log import FILE_NAME as METRICS
+from m5jax.training.processes import check_alike, failing_together
 from partitioning import batch_share, check_batch, make_mesh
 
 logger = logging.getLogger(__name__)
@@ -99,12 +88,11 @@ def train_run(run: Run) -> str:
             logger.info("changed since this run began: %s", change)
         for difference in model_differences(Path(run.initial_run), config) if training.initial else ():
             logger.info("not as in %s: %s", run.initial_run, difference)
-        known = read_summary(run.directory) if jax.process_index() == 0 else RunSummary()
-        summary = _begin_summary(run, training, known)
-        _write_summary(run.directory, summary)
+        began_with = str(training.initial) if training.initial else None
+        summary = begin_summary(training, LIBRARIES, began_with, {"vocabulary": VOCABULARY})
         try:
-            summary = _end_summary(held_out, summary, train(training))
-            _write_summary(run.directory, summary)
+            result = train(training)
+            summary = end_summary(training, summary, result, language_results(held_out, result.evaluation))
         finally:
             log_cut_texts()
             if jax.process_index() == 0:
@@ -154,11 +142,6 @@ def _begun(run: Run, config: str) -> Iterator[None]:
         yield
 
 
-def _write_summary(directory: Path, summary: RunSummary) -> None:
-    if jax.process_index() == 0:
-        write_summary(directory, summary)
-
-
 def _training_batches(run: Run, mesh: Mesh) -> BatchIterator | MaterializedBatches:
     data, share = run.data, batch_share(mesh)
     if data.materialized:
@@ -192,43 +175,3 @@ def evaluator(
     losses = make_evaluate(model, run.objective, mesh, batches)
     metrics = make_task_metrics(model, mesh, tasks, batches)
     return lambda parameters: losses(parameters) | metrics(parameters)
-
-
-def _begin_summary(run: Run, training: Training, known: RunSummary) -> RunSummary:
-    """Returns the summary of a run that starts; of one that resumes, with what is known of it so far."""
-    mesh = training.mesh
-    return dataclasses.replace(
-        known,
-        parameters=training.model.parameter_count,
-        command=shlex.join(["m5jax", *sys.argv[1:]]),
-        device=f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({platform.machine()})",
-        began_with=str(training.initial) if training.initial else known.began_with,
-        started=known.started or _now(),
-        finished=None,
-        versions=versions(LIBRARIES),
-        written={
-            name: str(run.directory / path)
-            for name, path in {
-                "checkpoints": CHECKPOINTS,
-                "vocabulary": VOCABULARY,
-                "metrics": METRICS,
-                "report": REPORT,
-            }.items()
-        },
-    )
-
-
-def _end_summary(held_out: HeldOut, summary: RunSummary, result: TrainingResult) -> RunSummary:
-    trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
-    return dataclasses.replace(
-        summary,
-        languages=language_results(held_out, result.evaluation),
-        steps=result.step,
-        tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
-        model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,
-        finished=_now(),
-    )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

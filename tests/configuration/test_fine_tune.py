@@ -19,6 +19,7 @@ from m5jax.configuration.fine_tuned_run import load_fine_tuned, read_result
 from m5jax.data.rejected import MINIMUM_RECORDS
 from m5jax.evaluation.predictions import read_predictions
 from m5jax.evaluation.report_data import read_report_data
+from m5jax.evaluation.tables import read_summary
 from m5jax.finetuning.batches import ShuffledBatches
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.training.checkpoints import FOLDER, Checkpoints
@@ -195,6 +196,7 @@ def _said(row: Row) -> Row:
 
 RECIPES: dict[str, tuple[Callable[[Row], Row], list[str], str]] = {
     "joint": (_items, [], "auc"),
+    "clicks": (lambda row: row, ["--gin.JointTask.clicks=True"], "normalized_entropy"),
     "classification": (_named, ["--column", "text=name", "--column", "label=thing"], "macro_f1"),
     "regression": (lambda row: {"left": row["left"], "right": row["right"], "label": 0.5 * row["label"]}, [], "rmse"),
     "intents_and_slots": (_said, [], "slot_f1"),
@@ -221,7 +223,12 @@ def test_each_recipe_trains_and_is_evaluated(
         begun = write_run(tmp_path / "encoder_decoder", encoder_decoder())
     run_from = [] if recipe == "hashed_ngrams" else [f"--from={begun}"]
     overlap = ["--overlap=allow"]  # a brand and a thing may come twice
-    assert finetune(tmp_path / "tuned", own, recipe, *run_from, *flags, *overlap, steps=2) == 0
+    name = {"clicks": "joint"}.get(recipe, recipe)
+    assert finetune(tmp_path / "tuned", own, name, *run_from, *flags, *overlap, steps=2) == 0
+    summary = read_summary(tmp_path / "tuned")
+    assert (summary.steps, summary.began_with) == (2, str(begun) if run_from else None)
+    assert summary.device
+    assert summary.finished
     evaluated = ["evaluate", f"--run={tmp_path / 'tuned'}", f"--data={own['test']}", "--samples=20", *overlap]
     assert main(evaluated) == 0
     report = read_report_data(tmp_path / "tuned" / "evaluations" / "test")
