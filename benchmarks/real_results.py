@@ -62,7 +62,7 @@ DUPLICATES = {
         for size in ("small", "medium")
     },
 }
-LONG = ("beer", "itunes_amazon", "itunes_amazon_dirty")  # few and wordy pairs
+LONG = ("beer", "itunes_amazon", "itunes_amazon_dirty", "wdc_shoes_small", "wdc_shoes_medium")  # wordy pairs
 LABELS = (10, 100, 1000)
 LABELS_OF = "abt_buy"
 XSID = ("en", "de", "ar", "da", "id", "ja", "kk", "lt", "nap", "sr", "zh", "gsw", "de-ba", "de-muc", "de-st")
@@ -164,8 +164,12 @@ def run_jobs(bench: Bench, part: str, jobs: Mapping[str, tuple[Any, ...]]) -> No
         own.put(core)
     with ProcessPoolExecutor(len(cores), context, _begin_worker, (own, bench.work)) as pool:
         futures = {pool.submit(function, bench, *arguments): key for key, (function, *arguments) in missing.items()}
-        for future in as_completed(futures):
-            bench.results.add(part, futures[future], future.result())
+        try:
+            for future in as_completed(futures):
+                bench.results.add(part, futures[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _begin_worker(cores: "Queue[int]", work: Path) -> None:

@@ -96,7 +96,10 @@ def _default_directory(arguments: argparse.Namespace) -> Path:
     recipe = Path(arguments.recipe).stem
     if arguments.pretrained is None:
         return Path("runs") / recipe
-    return arguments.pretrained.with_name(f"{arguments.pretrained.resolve().name}-{recipe}")
+    run_dir = Path(arguments.pretrained).resolve()
+    # As it was typed where that has a name: messages are shorter.
+    named = arguments.pretrained if arguments.pretrained.name == run_dir.name else run_dir
+    return named.with_name(f"{run_dir.name}-{recipe}")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -110,8 +110,10 @@ def run(arguments: argparse.Namespace) -> int:
     from m5jax.tuning.tune_report import write_results
 
     work = make_work(arguments)
-    finished = work_on_study(work, arguments.workers)
-    print(write_results(work))
+    try:
+        finished = work_on_study(work, arguments.workers)
+    finally:
+        print(write_results(work))
     if finished:
         return 0
     print("m5jax: stopped; run the same command to go on")

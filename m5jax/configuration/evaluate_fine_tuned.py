@@ -20,7 +20,6 @@ from m5jax.finetuning.answers import Answers
 from m5jax.finetuning.assessment import Assessment, fingerprint
 from m5jax.finetuning.examples import Columns, Example, read_examples
 from m5jax.finetuning.overlap import describe_overlap
-from m5jax.finetuning.rows import encode_examples
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ def check_held_out(tuned: FineTuned, settings: EvaluationSettings, examples: Seq
     trained = _training_keys(tuned.config.directory)
     shared = [example for example in examples if example.key in trained]
     if shared:
-        message = describe_overlap(shared, len(examples), "training")
+        message = describe_overlap(shared, len(examples), "evaluated", "training")
         if not settings.allow_overlap:
             raise UserError(f"{message}; allow it with --overlap=allow")
         logger.warning("%s: allowed", message)
@@ -110,11 +109,9 @@ def check_held_out(tuned: FineTuned, settings: EvaluationSettings, examples: Seq
 def answer_examples(tuned: FineTuned, examples: Sequence[Example], batch_size: int) -> Answers:
     """Returns what a model says of examples in the way that it was trained to read."""
     config = tuned.config
-    rows = encode_examples(examples, config.task, tuned.labels, tuned.tokenizer, config.length)
     answer = make_answerer(
         config.task,
         examples,
-        rows,
         tuned.labels,
         tuned.model,
         tuned.mesh,

@@ -15,11 +15,11 @@ from m5jax.configuration.evaluate_fine_tuned import (
 from m5jax.configuration.fine_tuned_run import FineTuned, is_fine_tuned, load_fine_tuned
 from m5jax.configuration.search_sides import SearchSides
 from m5jax.data.attributes import SEPARATORS
+from m5jax.data.serialize import plain_text
 from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.reports import write_evaluation
 from m5jax.finetuning.scoring import Scorer
 from m5jax.finetuning.search_assessment import SearchAssessment, SystemResult
-from m5jax.finetuning.search_data import plain_text
 from m5jax.finetuning.search_systems import (
     DEPTH,
     FETCHED,

@@ -15,13 +15,14 @@ from m5jax.configuration.fine_tuned_run import RESULT, Result, pretrained_parame
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.log_file import logged
 from m5jax.configuration.prepare_fine_tuning import Prepared, keep, prepare
-from m5jax.configuration.run_directory import check_run_directory, check_seen, locked, write_config
+from m5jax.configuration.run_directory import begun, check_run_directory, check_seen
 from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.errors import UserError
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import format_table
 from m5jax.finetuning.answering import make_answerer
 from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, measure
+from m5jax.finetuning.assessment import fingerprint
 from m5jax.finetuning.batches import ShuffledBatches
 from m5jax.finetuning.examples import Example
 from m5jax.finetuning.mining import Miner
@@ -35,6 +36,7 @@ from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
 from m5jax.training.loop import TrainerConfig, Training, TrainingResult, train
 from m5jax.training.optimizers import Optimizer
 from m5jax.training.processes import LIBRARIES, check_alike, failing_together
+from m5jax.training.run_log import FILE_NAME as METRICS
 from m5jax.training.schedules import Cosine
 from partitioning import batch_share
 
@@ -54,18 +56,19 @@ def fine_tune(config: FineTuning) -> str:
     with failing_together():
         changes = check_run_directory(config.directory, operative)
         prepared = prepare(config)
+        training = _training(config, prepared)
+    check_alike({"training rows": training.batches.fingerprint, "validation rows": fingerprint(prepared.valid)})
+    # The directory takes the config only once all is well.
     with ExitStack() as stack:
         with failing_together():
             if jax.process_index() == 0:
-                write_config(config.directory, operative)
-                stack.enter_context(locked(config.directory))
+                stack.enter_context(begun(config.directory, operative))
                 keep(config, prepared)
         with failing_together():
             check_seen(config.directory, operative)
             stack.enter_context(logged(config.directory, jax.process_index()))
         for change in changes:
             logger.info("changed since this run began: %s", change)
-        training = _training(config, prepared)
         _log_start(prepared, training)
         began_with = None if config.from_scratch else config.pretrained or None
         summary = begin_summary(training, LIBRARIES, began_with, {"result": RESULT})
@@ -74,7 +77,7 @@ def fine_tune(config: FineTuning) -> str:
             end_summary(training, summary, result, {})
             return _end(config, training, result)
         finally:
-            if jax.process_index() == 0 and (config.directory / "metrics.jsonl").exists():
+            if jax.process_index() == 0 and (config.directory / METRICS).exists():
                 write_report(config.directory)
 
 
@@ -148,9 +151,10 @@ def _initial(config: FineTuning, labels: Labels) -> Callable[[Parameters], Param
 
 
 def _evaluate(config: FineTuning, prepared: Prepared) -> Callable[[Parameters], dict[str, float]]:
-    valid, rows = prepared.valid, _rows(config, prepared, prepared.valid)
+    valid, kept = prepared.valid, _keep_policy(config, prepared)
     if prepared.by_search:
         assert isinstance(config.task, TwoTowerTask)
+        rows = _rows(config, prepared, valid)
         assert isinstance(rows, PairRows)
         scorer = Scorer(prepared.model, prepared.mesh, config.batch_size)
         validate = make_search_validator(config.task, valid, rows, scorer)
@@ -158,7 +162,6 @@ def _evaluate(config: FineTuning, prepared: Prepared) -> Callable[[Parameters], 
         answer = make_answerer(
             config.task,
             valid,
-            rows,
             prepared.labels,
             prepared.model,
             prepared.mesh,
@@ -170,7 +173,12 @@ def _evaluate(config: FineTuning, prepared: Prepared) -> Callable[[Parameters], 
         def validate(parameters: Parameters) -> dict[str, float]:
             return measure(config.task, valid, answer(parameters))
 
-    return lambda parameters: {f"{PREFIX}{name}": value for name, value in validate(parameters).items()}
+    def evaluate(parameters: Parameters) -> dict[str, float]:
+        values = {f"{PREFIX}{name}": value for name, value in validate(parameters).items()}
+        kept.value(values)  # a metric that is none of these is said at the first evaluation, before a checkpoint
+        return values
+
+    return evaluate
 
 
 def _flops(config: FineTuning) -> float:

@@ -110,14 +110,17 @@ def pretrained_parameters(config: FineTuning, labels: Labels, abstract: Paramete
     """
     run_dir = Path(config.pretrained)
     if isinstance(config.task, TextToTextTask):
-        return _restore(run_dir, _without_adapters(abstract))
+        if not is_fine_tuned(run_dir):
+            return _restore(run_dir, _without_adapters(abstract))
+        return _merged(load_fine_tuned(run_dir))
     towers = [name for name in ENCODERS if name in abstract]
     heads: Parameters = {}
     if not is_fine_tuned(run_dir):
         known = {ENCODERS[0]: _restore(run_dir, _without_adapters(abstract[towers[0]]))}
     else:
         earlier = load_fine_tuned(run_dir)
-        known = {name: _merged(earlier, name) for name in ENCODERS if name in earlier.parameters}
+        merged = _merged(earlier)
+        known = {name: merged[name] for name in ENCODERS if name in merged}
         if type(earlier.config.task) is type(config.task) and earlier.labels == labels:
             heads = {name: value for name, value in earlier.parameters.items() if _is_same(value, abstract.get(name))}
     # A copy each: what is given is donated.
@@ -125,9 +128,9 @@ def pretrained_parameters(config: FineTuning, labels: Labels, abstract: Paramete
     return heads | encoders
 
 
-def _merged(earlier: FineTuned, tower: str) -> Parameters:
+def _merged(earlier: FineTuned) -> Parameters:
     adapters = earlier.config.part.adapters
-    return merge_adapters(earlier.parameters[tower], adapters) if adapters else earlier.parameters[tower]
+    return merge_adapters(earlier.parameters, adapters) if adapters else earlier.parameters
 
 
 def _is_same(tree: Any, abstract: Any) -> bool:
@@ -172,7 +175,8 @@ def make_model(config: FineTuning, tokenizer: Tokenizer, labels: Labels) -> Func
 
 
 def load_fine_tuned(run_dir: Path, step: int | None = None) -> FineTuned:
-    """Returns the model of a fine-tuning, of its best checkpoint or of `step`, on a mesh of the devices that are here.
+    """Returns the model of a fine-tuning, of its best checkpoint (of one that has not ended, the newest) or of `step`,
+    on a mesh of the devices that are here. The result is the best checkpoint's alone.
 
     Raises:
       UserError: the directory is of no fine-tuning, or there is no such checkpoint.
@@ -184,7 +188,9 @@ def load_fine_tuned(run_dir: Path, step: int | None = None) -> FineTuned:
     tokenizer, labels, mesh = read_tokenizer(run_dir, config), read_labels(run_dir), make_mesh(MeshConfig())
     model = make_model(config, tokenizer, labels)
     result = read_result(run_dir)
-    wanted = step if step is not None or result is None else result.step
+    if result is not None and step not in (None, result.step):
+        result = None  # its threshold is of other scores
+    wanted = step if result is None else result.step
     with Checkpoints(run_dir / FOLDER) as checkpoints:
         abstract = tree_shapes(mesh, model.abstract_parameters, model.logical_axes)
         found, parameters = checkpoints.restore_parameters(abstract, wanted)

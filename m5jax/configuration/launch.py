@@ -25,14 +25,13 @@ from m5jax.configuration.log_file import logged
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
     VOCABULARY,
+    begun,
     check_run_directory,
     check_seen,
     keep_attributes,
     keep_labels,
     keep_vocabulary,
-    locked,
     model_differences,
-    write_config,
 )
 from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.data.cut_texts import log_cut_texts
@@ -134,8 +133,7 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
 @contextmanager
 def _begun(run: Run, config: str) -> Iterator[None]:
     """Within its context the run directory is this run's, and holds what the run was begun with."""
-    write_config(run.directory, config)
-    with locked(run.directory):
+    with begun(run.directory, config):
         keep_vocabulary(run.directory, vocabulary_path(run))
         keep_labels(run.directory, current_vocabulary().labels)
         keep_attributes(run.directory, embedding_format(run.data.mixture))

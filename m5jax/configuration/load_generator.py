@@ -31,7 +31,7 @@ def load_generator(
         strategy: how tokens are chosen.
         labels: texts that may be written; empty: any.
         continues: texts are the beginning of what a decoder writes.
-        step: of the checkpoint; None: the newest intact one.
+        step: of the checkpoint; None: the newest intact one, of a fine-tuning the best.
 
     Raises:
         UserError: no such run or checkpoint, its model does not write or not so, a label is longer than `length`, or
@@ -44,31 +44,27 @@ def load_generator(
                 f"{run_dir} was fine-tuned by {type(tuned.config.task).__name__}; allowed: runs of TextToTextTask, "
                 "which writes"
             )
-        inputs_length = tuned.config.length
-        return Generator(
-            tuned.model,
-            tuned.parameters,
-            tuned.tokenizer,
-            tuned.mesh,
-            inputs_length,
-            length,
-            strategy,
-            labels,
-            continues,
-        )
-    run = load_run_directory(run_dir)
-    check_model(run, EncoderDecoderConfig, DecoderConfig)
-    inputs_length = _inputs_length(run, length, continues)
-    _, model, parameters, mesh = restore_run(run, step)
-    vocabulary = Vocabulary.load(run.vocabulary)
+        _check_continues(continues)
+        model, parameters, mesh = tuned.model, tuned.parameters, tuned.mesh
+        vocabulary, inputs_length = tuned.tokenizer, tuned.config.length
+    else:
+        run = load_run_directory(run_dir)
+        check_model(run, EncoderDecoderConfig, DecoderConfig)
+        inputs_length = _inputs_length(run, length, continues)
+        _, model, parameters, mesh = restore_run(run, step)
+        vocabulary = Vocabulary.load(run.vocabulary)
     return Generator(model, parameters, vocabulary, mesh, inputs_length, length, strategy, labels, continues)
+
+
+def _check_continues(continues: bool) -> None:
+    if continues:
+        raise UserError("an encoder-decoder does not go on with its inputs; allowed with a decoder: --continue")
 
 
 def _inputs_length(run: Run, length: int, continues: bool) -> int:
     """Returns how many tokens of a text can be read beside those to write; raises UserError where none can."""
     if not isinstance(run.model, DecoderConfig):
-        if continues:
-            raise UserError("an encoder-decoder does not go on with its inputs; allowed with a decoder: --continue")
+        _check_continues(continues)
         return run.data.length
     if continues and run.model.bidirectional_prefix:
         raise UserError(

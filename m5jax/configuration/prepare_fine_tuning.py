@@ -1,7 +1,9 @@
 """What a fine-tuning is made of: examples, labels, tokenizer and model, before anything is written."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -12,6 +14,8 @@ from m5jax.configuration.run_directory import VOCABULARY, keep_attributes, keep_
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
+from m5jax.finetuning.answers import fits
+from m5jax.finetuning.assessment import fingerprint
 from m5jax.finetuning.examples import Columns, Example, read_examples
 from m5jax.finetuning.ngrams import HashedNgrams, count_ngrams
 from m5jax.finetuning.overlap import without_overlap
@@ -19,10 +23,12 @@ from m5jax.finetuning.rows import Tokenizer
 from m5jax.finetuning.search_validation import needs_search
 from m5jax.finetuning.tasks import Labels, TwoTowerTask, find_labels
 from m5jax.models import FunctionalModel
+from m5jax.models.mesh_checks import check_mesh
+from m5jax.models.settings import ModelSettings
 from m5jax.objectives import PairObjective
 from partitioning import check_batch, make_mesh
 
-EXAMPLES = "fine_tuned/training_examples.json"
+EXAMPLES, VALID = "fine_tuned/training_examples.json", "fine_tuned/validation.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +52,10 @@ def prepare(config: FineTuning) -> Prepared:
       UserError: the files, or the run to begin with, are not as they must be.
     """
     mesh = make_mesh(config.mesh)
-    check_batch(mesh, config.batch_size, config.accumulation)
+    parts = config.objective.embedding_parts if isinstance(config.objective, PairObjective) else 1
+    check_batch(mesh, config.batch_size, config.accumulation * parts)
+    if isinstance(config.encoder, ModelSettings):
+        check_mesh(config.encoder, mesh, config.length, "FineTuning.length")
     run_dir = Path(config.pretrained)
     attributes = read_attributes(run_dir) if config.pretrained else SEPARATORS
     training, valid = (_read(config, name, attributes) for name in ("train", "valid"))
@@ -64,14 +73,30 @@ def prepare(config: FineTuning) -> Prepared:
 
 
 def keep(config: FineTuning, prepared: Prepared) -> None:
-    """Writes what the run needs to be used without the one that it begins with."""
+    """Writes what the run needs to be used without the one that it begins with.
+
+    Raises:
+      UserError: the run began with other rows, or it cannot be written.
+    """
+    kept = {
+        EXAMPLES: sorted({example.key for example in prepared.training}),
+        VALID: {"fingerprint": fingerprint(prepared.valid)},
+        LABELS: dataclasses.asdict(prepared.labels),
+    }
+    for name, value in kept.items():
+        _keep_same(config.directory / name, value)
     if isinstance(prepared.tokenizer, Vocabulary):
         keep_vocabulary(config.directory, Path(config.pretrained) / VOCABULARY)
     else:
         prepared.tokenizer.save(config.directory / NGRAMS)
     keep_attributes(config.directory, prepared.attributes)
-    write_json(config.directory / LABELS, dataclasses.asdict(prepared.labels))
-    write_json(config.directory / EXAMPLES, sorted({example.key for example in prepared.training}))
+
+
+def _keep_same(path: Path, value: Any) -> None:
+    """Writes a value unless the file holds it; raises UserError where it holds another."""
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(value)):
+        raise UserError(f"{path} is of other rows than those of --train and --valid now; choose another run directory")
+    write_json(path, value)
 
 
 def _read(config: FineTuning, name: str, attributes: AttributeFormat) -> list[Example]:
@@ -87,7 +112,7 @@ def _check_labels(config: FineTuning, training: list[Example]) -> None:
     if not isinstance(config.task, TwoTowerTask):
         return
     assert isinstance(config.objective, PairObjective)
-    fitting = sum(float(example.label or 0.0) >= config.task.labels.least_fit for example in training)
+    fitting = int(fits(config.task, training).sum())
     if not fitting:
         raise UserError(f"none of the {len(training)} training pairs fits; one that does is needed")
     if fitting == len(training) and not config.objective.is_of_whole_batch:

@@ -14,7 +14,7 @@ from m5jax.configuration.registry import CONFIGURABLES
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
 
-CONFIG = "config.gin"
+CONFIG, LOCK = "config.gin", ".lock"
 ATTRIBUTES = "attributes.json"
 VOCABULARY = "vocabulary/sentencepiece.model"
 LABELS = "vocabulary/labels.json"
@@ -51,16 +51,26 @@ def model_differences(directory: Path, config: str) -> list[str]:
     ]
 
 
-def write_config(directory: Path, config: str) -> None:
-    """Makes the directory and writes `config` into it; raises UserError where that fails."""
-    path = directory / CONFIG
+@contextmanager
+def begun(directory: Path, config: str) -> Iterator[None]:
+    """Within its context no other process trains in the directory, which is made, and holds this config.
+
+    Raises:
+      UserError: another process trains there, it holds another run, or it cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(config, encoding="utf-8")
-        temporary.replace(path)
+        lock = (directory / LOCK).open("w")
     except OSError as error:
         raise UserError(f"cannot write the run directory {directory}: {error.strerror or error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is training in {directory}") from error
+        check_run_directory(directory, config)  # another run may have begun here since it was checked
+        _write_whole(directory / CONFIG, config)
+        yield
 
 
 def check_seen(directory: Path, config: str) -> None:
@@ -82,17 +92,6 @@ def _holds(path: Path, text: str) -> bool:
         return path.read_text(encoding="utf-8") == text
     except OSError:
         return False
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Within its context no other process trains in the directory; raises UserError where one does."""
-    with (directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process is training in {directory}") from error
-        yield
 
 
 def keep_vocabulary(directory: Path, vocabulary: Path) -> Path:
@@ -217,5 +216,5 @@ def _may_change(key: str) -> bool:
 def _refuse_foreign_files(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise UserError(f"the run directory {directory} is a file")
-    if directory.is_dir() and any(directory.iterdir()):
+    if directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
         raise UserError(f"{directory} holds files but no {CONFIG}; choose an empty or new RUN_DIR")

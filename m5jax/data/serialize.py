@@ -38,11 +38,18 @@ Part = tuple[str, str]
 
 # "<" and the two characters that NFKC maps to it: small less-than sign, fullwidth less-than sign.
 _LESS_THAN = re.compile("[<\ufe64\uff1c]")
+# After a "<" of a value stands a space.
+_FIELD_TOKEN = re.compile(r"<(?! )[^<>]*>")
 
 
 def neutralize(value: str) -> str:
     """Returns `value` with runs of white space as one space and no reserved symbol left in it."""
     return " ".join(_LESS_THAN.sub("< ", value).split())
+
+
+def plain_text(text: str) -> str:
+    """Returns a text as models read it without its field tokens, for what does not know them."""
+    return " ".join(_FIELD_TOKEN.sub(" ", text).split())
 
 
 def serialize_product(record: ProductRecord) -> str:

@@ -172,8 +172,9 @@ def _partial(group: str, measured: Mapping[str, Measured], units: int) -> list[s
 
 
 def _too_few_samples(rows: Sequence[MetricComparison], samples: int) -> list[str]:
-    least = len(rows) / (samples + 1)
+    tests = sum(row.corrected_p_value is not None for row in rows)
+    least = tests / (samples + 1)
     if least <= 0.05:
         return []
     lowest = f"{min(least, 1.0):.2f}"
-    return [f"{samples} samples give no corrected p-value below {lowest} for {len(rows)} metrics; take more samples"]
+    return [f"{samples} samples give no corrected p-value below {lowest} for {tests} metrics; take more samples"]

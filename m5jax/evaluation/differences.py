@@ -60,7 +60,7 @@ def families_of(kind: str, first: Answers, second: Answers) -> tuple[Family, ...
         scores = _both("score", first, second)
         # Other scores are similarities, which nobody calibrates.
         if 0 <= scores.min() <= scores.max() <= 1:
-            families += (_calibration,)
+            families += (_by_rows(_calibration_metrics, "label", "score"),)
     return families
 
 
@@ -93,22 +93,18 @@ def _ranking(first: Answers, second: Answers, _: Any, resampling: Resampling) ->
     return resampling.of_rows(lambda rows: pairs.ranking_metrics(labels[rows], ranks[rows]), len(first.units))
 
 
-def _decisions(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
-    labels, predicted = _both("label", first, second), _both("predicted", first, second)
-    return resampling.of_rows(lambda rows: pairs.decision_metrics(labels[rows], predicted[rows]), len(first.units))
+def _by_rows(metrics: Callable[..., dict[str, float]], *names: str) -> Family:
+    """Returns what measures columns of both systems, row by row."""
+
+    def family(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
+        columns = [_both(name, first, second) for name in names]
+        return resampling.of_rows(lambda rows: metrics(*(column[rows] for column in columns)), len(first.units))
+
+    return family
 
 
-def _calibration(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
-    labels, scores = _both("label", first, second), _both("score", first, second)
-    name = "expected_calibration_error"
-    return resampling.of_rows(
-        lambda rows: {name: pairs.expected_calibration_error(labels[rows], scores[rows])}, len(first.units)
-    )
-
-
-def _clicks(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
-    labels, scores = _both("label", first, second), _both("score", first, second)
-    return resampling.of_rows(lambda rows: classification.click_metrics(labels[rows], scores[rows]), len(first.units))
+def _calibration_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    return {"expected_calibration_error": pairs.expected_calibration_error(labels, scores)}
 
 
 def _labels(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
@@ -118,18 +114,6 @@ def _labels(first: Answers, second: Answers, _: Any, resampling: Resampling) -> 
     labels, predicted = (np.array([codes[name] for name in column]) for column in columns)
     return resampling.of_rows(
         lambda rows: classification.classification_metrics(labels[rows], predicted[rows]), len(first.units)
-    )
-
-
-def _errors(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
-    labels, scores = _both("label", first, second), _both("score", first, second)
-    return resampling.of_rows(lambda rows: classification.error_metrics(labels[rows], scores[rows]), len(first.units))
-
-
-def _correlations(first: Answers, second: Answers, _: Any, resampling: Resampling) -> dict[str, Measured]:
-    labels, scores = _both("label", first, second), _both("score", first, second)
-    return resampling.of_rows(
-        lambda rows: classification.correlation_metrics(labels[rows], scores[rows]), len(first.units)
     )
 
 
@@ -169,7 +153,12 @@ def _search(
     one, other = (search.query_metrics(_run(answers), judgements, **settings) for answers in (first, second))
     weights = np.empty(first.units[-1] + 1)
     weights[first.units] = first.column("weight")
-    return resampling.of_means(one.values, other.values, weights[[int(query) for query in one.queries]])
+    weights = weights[[int(query) for query in one.queries]]
+    found = resampling.of_means(one.values, other.values)
+    if (weights != weights[0]).any():
+        weighted = resampling.of_means(one.values, other.values, weights)
+        found |= {f"weighted_{name}": value for name, value in weighted.items()}
+    return found
 
 
 def _judgements(first: Answers, second: Answers) -> search.Judgements:
@@ -196,11 +185,14 @@ def _both(name: str, first: Answers, second: Answers) -> np.ndarray:
 
 
 _FAMILIES: Mapping[str, tuple[Family, ...]] = {
-    "pairs": (_ranking, _decisions),
-    "clicks": (_clicks,),
+    "pairs": (_ranking, _by_rows(pairs.decision_metrics, "label", "predicted")),
+    "clicks": (_by_rows(classification.click_metrics, "label", "score"),),
     "search": (_search,),
     "classification": (_labels,),
-    "regression": (_errors, _correlations),
+    "regression": (
+        _by_rows(classification.error_metrics, "label", "score"),
+        _by_rows(classification.correlation_metrics, "label", "score"),
+    ),
     "understanding": (_understanding,),
     "text": (_texts,),
     "masked": tuple(functools.partial(_masked, hidden) for hidden in masked.HIDDEN),

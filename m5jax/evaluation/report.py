@@ -41,7 +41,7 @@ CHARTS = {
     "speed/tokens_per_second": "Tokens per second",
 }
 EVALUATIONS = {"accuracy": "Masked-token accuracy on held-out data", "loss": "Loss on held-out data (nats per token)"}
-EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>accuracy|loss)")
+EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>[^/]+)")
 
 # A chart is some hundred pixels wide: more points only make the file heavy.
 MAXIMUM_POINTS = 600
@@ -57,12 +57,13 @@ def write_report(run_dir: Path) -> Path:
     rows = read_metrics(run_dir)
     summary = read_summary(run_dir)
     config = _read_config(run_dir / CONFIG_NAME)
-    languages = summary.languages or _last_results(rows)
+    newest = _newest_evaluation(rows)
+    languages = summary.languages or _language_results(newest)
     title = f"Run {run_dir.resolve().name}"
     body = [
         f"<p>{escape(_headline(rows, summary))}</p>",
         html_definitions(_macros(config)),
-        html_section("Results per language", _language_table(languages)),
+        html_section("Results per language" if languages else "Results", _results(languages, newest)),
         html_section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
         html_section("Where it ran", html_definitions(_circumstances(summary))),
         html_section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
@@ -111,18 +112,24 @@ def _read_config(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _last_results(rows: Rows) -> dict[str, LanguageResult]:
-    """The newest evaluation in the metrics, for a run that wrote no final results."""
+def _newest_evaluation(rows: Rows) -> dict[str, dict[str, float]]:
+    """Returns the newest metrics by language, or name of the data."""
     results: dict[str, dict[str, float]] = {}
     for row in rows:
         for name, value in row.items():
             if match := EVALUATION_NAME.fullmatch(name):
                 results.setdefault(match["language"], {})[match["metric"]] = value
-    missing = float("nan")
-    return {
-        language: LanguageResult(found.pop("loss", missing), found.pop("accuracy", missing), metrics=found)
-        for language, found in results.items()
-    }
+    return results
+
+
+def _language_results(newest: Mapping[str, Mapping[str, float]]) -> dict[str, LanguageResult]:
+    """Returns what stands for the final results of a run that wrote none; empty for a fine-tuning, which has others."""
+    results = {}
+    for language, found in newest.items():
+        if EVALUATIONS.keys() <= found.keys():
+            own = {name: value for name, value in found.items() if name not in EVALUATIONS}
+            results[language] = LanguageResult(found["loss"], found["accuracy"], metrics=own)
+    return results
 
 
 def _headline(rows: Rows, summary: RunSummary) -> str:
@@ -161,9 +168,10 @@ def _readable_time(time: str | None) -> str | None:
         return time
 
 
-def _language_table(languages: Mapping[str, LanguageResult]) -> str:
+def _results(languages: Mapping[str, LanguageResult], newest: Mapping[str, Mapping[str, float]]) -> str:
     if not languages:
-        return "<p>No evaluation was made.</p>"
+        rows = [[name, metric, f"{value:.4f}"] for name, own in newest.items() for metric, value in own.items()]
+        return html_table(("data", *METRIC_HEADERS[1:]), rows) if rows else "<p>No evaluation was made.</p>"
     note = (
         "Loss in nats per masked token; accuracy: masked tokens predicted exactly; unigram: accuracy of always "
         "predicting the most frequent token; gain in percentage points."
@@ -180,10 +188,10 @@ def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
 
     charts = []
     with rc_context(figure_settings(INK)):
-        for name, title in {**EVALUATIONS, **CHARTS}.items():
+        for name, title in {**_evaluation_charts(rows, languages), **CHARTS}.items():
             figure = Figure(figsize=(5.0, 2.9), layout="constrained")
             axes = figure.subplots()
-            if name in EVALUATIONS:
+            if name not in CHARTS:
                 _plot_evaluation(axes, rows, name, languages)
             else:
                 _plot(axes, rows, name, color=PALETTE[0])
@@ -193,6 +201,14 @@ def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
             if axes.lines:
                 charts.append(f"<figure><figcaption>{title}</figcaption>{inline_svg(figure, title, name)}</figure>")
     return charts
+
+
+def _evaluation_charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> dict[str, str]:
+    """Returns the titles of charts of evaluations by metric."""
+    matches = (EVALUATION_NAME.fullmatch(name) for row in rows for name in row)
+    found = dict.fromkeys(match["metric"] for match in matches if match)
+    own = {name: name.replace("_", " ") for name in found if not languages or name not in EVALUATIONS}
+    return {**(EVALUATIONS if languages else {}), **own}
 
 
 def _plot_evaluation(

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.finetuning.answers import Answers, make_answers
 from m5jax.finetuning.examples import Example
-from m5jax.finetuning.rows import PairRows, Rows, SequenceRows, Tokenizer
+from m5jax.finetuning.rows import PairRows, SequenceRows, Tokenizer, encode_examples
 from m5jax.finetuning.scoring import Scorer
 from m5jax.finetuning.tasks import Labels, Task, TextToTextTask
 from m5jax.inference.generator import Generator
@@ -20,7 +20,6 @@ Answer = Callable[[Parameters], Answers]
 def make_answerer(
     task: Task,
     examples: Sequence[Example],
-    rows: Rows,
     labels: Labels,
     model: FunctionalModel,
     mesh: Mesh,
@@ -33,18 +32,21 @@ def make_answerer(
     Args:
       task: of the examples.
       examples: in any number.
-      rows: the same, encoded.
       labels: that the model knows.
       model: of the task.
       mesh: where parameters live.
       tokenizer: of the model.
       length: most tokens of what such a model reads.
       batch_size: rows at a time.
+
+    Raises:
+      UserError: an example has a label that is none of `labels`.
     """
     if isinstance(task, TextToTextTask):
         assert isinstance(tokenizer, Vocabulary)
         return _writer(task, [example.texts[0] for example in examples], model, mesh, tokenizer, length, batch_size)
     scorer = Scorer(model, mesh, batch_size)
+    rows = encode_examples(examples, task, labels, tokenizer, length)
 
     def answer(parameters: Parameters) -> Answers:
         if isinstance(rows, PairRows):

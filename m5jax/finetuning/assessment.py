@@ -123,12 +123,15 @@ class Assessment:
         task, answers = self.task, self.answers
         if isinstance(task, (TwoTowerTask, JointTask)):
             positive = fits(task, self.examples)
-            distance = (answers.scores - (self.threshold or 0.0)) * np.where(positive, -1, 1)
-            for row in _largest(distance):
-                answer = "does not fit, and was taken for one that does" if distance[row] >= 0 else ""
-                answer = "fits, and was taken for one that does not" if positive[row] and distance[row] > 0 else answer
-                if answer:
-                    yield row, f"A pair that {answer}", {"score": f"{answers.scores[row]:.3f}"}
+            margin = answers.scores - (self.threshold or 0.0)
+            mistaken = (margin >= 0) != positive
+            for row in _largest(np.where(mistaken, np.abs(margin), -1.0)):
+                if mistaken[row]:
+                    what = (
+                        "does not fit, and was taken for one that does",
+                        "fits, and was taken for one that does not",
+                    )
+                    yield row, f"A pair that {what[int(positive[row])]}", {"score": f"{answers.scores[row]:.3f}"}
         elif task.kind == "regression":
             labels = np.array([float(example.label or 0.0) for example in self.examples])
             for row in _largest(np.abs(labels - answers.scores)):

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
+from m5jax.data.serialize import plain_text
 from m5jax.finetuning.batches import ShuffledBatches
 from m5jax.finetuning.rows import PairRows
 from m5jax.finetuning.scoring import Scorer
@@ -38,18 +41,29 @@ class Miner:
         self._known = known_positives(batches.rows)
         self._lexical: Ranking | None = None
         if settings.lexical_share:
-            self._lexical = BM25(rights).search(lefts, settings.candidate_depth)
+            queries, documents = ([plain_text(text) for text in side] for side in (lefts, rights))
+            self._lexical = BM25(documents).search(queries, settings.candidate_depth)
 
     def refresh(self, number: int, parameters: Parameters) -> dict[str, float]:
-        """Mines for the `number`-th time, and returns the share of each source and what each bound dropped."""
+        """Mines for the `number`-th time, and returns the share of each source and what each bound dropped.
+
+        The first of several processes mines for all, and has the figures: an index that several threads build may
+        differ each time.
+        """
         rows = self._batches.rows
         assert isinstance(rows, PairRows)
         left = self._scorer.searchable(parameters, self._scorer.embed(parameters, rows.left))
         right = self._scorer.embed(parameters, rows.right, right=True)
-        mined = mine_hard_negatives(left, right, self._known, self._settings, lexical=self._lexical, refresh=number)
-        self._batches.replace_negatives(mined.indices[rows.pairs[:, 0]])
-        shares = {f"negatives/{name}": float(share) for name, share in mined.shares.items()}
-        return shares | {f"negatives/dropped_{name}": float(count) for name, count in mined.dropped.items()}
+        indices, figures = np.zeros((len(left), self._settings.negatives_per_query), np.int32), {}
+        if jax.process_index() == 0:
+            mined = mine_hard_negatives(left, right, self._known, self._settings, lexical=self._lexical, refresh=number)
+            indices = mined.indices.astype(np.int32)
+            figures = {f"negatives/{name}": float(share) for name, share in mined.shares.items()}
+            figures |= {f"negatives/dropped_{name}": float(count) for name, count in mined.dropped.items()}
+        if jax.process_count() > 1:
+            indices = multihost_utils.broadcast_one_to_all(indices)
+        self._batches.replace_negatives(np.asarray(indices, np.int64)[rows.pairs[:, 0]])
+        return figures
 
 
 def known_positives(rows: PairRows) -> KnownPositives:

@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from m5jax.data.serialize import plain_text
 from m5jax.errors import UserError
 from m5jax.models import NgramEncoderConfig
 
 _WORD = re.compile(r"\w+")
-_FIELD = re.compile(r"<(?! )[^<>]*>")  # a token of `m5jax.data.serialize`
 KINDS = ("word", "bigram", "trigram")
 
 
@@ -114,7 +114,7 @@ def count_ngrams(texts: Iterable[str], most: int, buckets: int) -> Ngrams:
 def text_ngrams(text: str) -> Iterator[str]:
     """Yields `word:w`, `bigram:v w` and `trigram:xyz` of a text, case, punctuation and field tokens aside; of the
     trigrams, those of each word between `#`."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", _FIELD.sub(" ", text)).casefold())
+    words = _WORD.findall(unicodedata.normalize("NFKC", plain_text(text)).casefold())
     for word in words:
         yield f"word:{word}"
     for left, right in zip(words, words[1:], strict=False):

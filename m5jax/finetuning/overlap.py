@@ -30,7 +30,7 @@ def without_overlap(training: list[Example], held_out: Sequence[Example], policy
     shared = [example for example in training if example.key in keys]
     if not shared:
         return training
-    message = describe_overlap(shared, len(training), name)
+    message = describe_overlap(shared, len(training), "training", name)
     if policy == "refuse":
         raise UserError(f"{message}; allow it with --overlap=allow, or leave them out of the training with drop")
     logger.warning("%s: %s", message, "allowed" if policy == "allow" else "left out of the training")
@@ -42,7 +42,7 @@ def without_overlap(training: list[Example], held_out: Sequence[Example], policy
     return kept
 
 
-def describe_overlap(shared: Sequence[Example], count: int, name: str) -> str:
-    """Returns one line of what is shared."""
+def describe_overlap(shared: Sequence[Example], count: int, own: str, other: str) -> str:
+    """Returns one line of what is shared of `count` examples, whose data and the others' are named so."""
     shown = "; ".join(f"{item.location} {' | '.join(item.texts)[:_CHARACTERS]!r}" for item in shared[:_SHOWN])
-    return f"{len(shared)} of {count} training examples are in the {name} data too, such as {shown}"
+    return f"{len(shared)} of {count} {own} examples are in the {other} data too, such as {shown}"

@@ -269,22 +269,24 @@ def pair_sides(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
 def _pair_rows(examples: Sequence[Example], task: TwoTowerTask, tokenizer: Tokenizer, length: int) -> PairRows:
     lefts, left_index = _distinct([example.texts[0] for example in examples])
     rights, right_index = _distinct([example.texts[1] for example in examples])
-    groups = _distinct([*lefts, *rights])[1].astype(np.int32)
-    left_groups, right_groups = groups[: len(lefts)], groups[len(lefts) :]
+    texts = _distinct([*lefts, *rights])[1]
+    left_texts, right_texts = texts[: len(lefts)], texts[len(lefts) :]
+    groups = np.arange(len(texts), dtype=np.int32)
     grades = np.array([float(example.label or 0.0) for example in examples], np.float32)
     fits = grades >= task.labels.least_fit
     named: dict[str, int] = {}
     for example, fit, left, right in zip(examples, fits, left_index, right_index, strict=True):
         if example.group and fit:
-            left_groups[left] = right_groups[right] = named.setdefault(example.group, -1 - len(named))
+            group = named.setdefault(example.group, -1 - len(named))
+            groups[left_texts[left]] = groups[right_texts[right]] = group
     return PairRows(
         Padded.of(encode_texts(lefts, tokenizer, length)),
         Padded.of(encode_texts(rights, tokenizer, length)),
         np.stack([left_index, right_index], axis=1),
         task.labels.share(grades).astype(np.float32),
         fits.astype(np.float32),
-        left_groups,
-        right_groups,
+        groups[left_texts],
+        groups[right_texts],
         np.zeros((len(examples), 0), np.int64),
     )
 

@@ -1,4 +1,4 @@
-"""What a model says of encoded examples: embeddings, logits, written texts."""
+"""What a model says of encoded examples: embeddings and logits."""
 
 import dataclasses
 import functools

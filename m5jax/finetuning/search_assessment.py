@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from m5jax.data.serialize import plain_text
 from m5jax.evaluation.estimates import Estimate, bootstrap_means
 from m5jax.evaluation.metrics.search import CUTOFFS, Gain, Judgements, Run, query_metrics
 from m5jax.evaluation.predictions import Predictions, make_predictions
 from m5jax.evaluation.report_data import Curve, EvaluationReport, Example, Group, Line
-from m5jax.finetuning.search_data import SearchData, plain_text
+from m5jax.finetuning.search_data import SearchData
 from m5jax.finetuning.search_systems import DEPTH, Found
 
 GAIN: Gain = "linear"

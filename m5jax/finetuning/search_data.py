@@ -8,19 +8,17 @@ tell documents badly apart.
 import dataclasses
 import functools
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from m5jax.data.catalog_records import INNER_FIELDS
+from m5jax.data.serialize import plain_text
 from m5jax.errors import UserError
 from m5jax.finetuning.examples import Columns, Example, RowReader
 from m5jax.finetuning.tasks import PairLabels
 
-# `m5jax.data.serialize` puts a space after each "<" of a value.
-_FIELD = re.compile(r"<(?! )[^<>]*>")
 _CHARACTERS = 60  # of a text in its id
 
 
@@ -155,11 +153,6 @@ def gather(examples: Sequence[Example], labels: PairLabels, further: Sequence[st
 def text_id(text: str) -> str:
     """Returns a short name of a text: a hash of it and its beginning."""
     return f"{hashlib.blake2b(text.encode('utf-8'), digest_size=8).hexdigest()} {plain_text(text)[:_CHARACTERS]}"
-
-
-def plain_text(text: str) -> str:
-    """Returns a text as models read it without its field tokens, for what does not know them."""
-    return " ".join(_FIELD.sub(" ", text).split())
 
 
 def _judgements(

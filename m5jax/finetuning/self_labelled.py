@@ -59,7 +59,8 @@ class SelfLabelling:
 def write_pairs(
     products: Sequence[ProductRecord], output: Path, count: int, settings: SelfLabelling, seed: int = 0
 ) -> Counter[str]:
-    """Writes `count` pairs as JSON lines with `left`, `right` and `label`, and returns how many of each kind there are.
+    """Writes `count` pairs, fewer where no other product differs, as JSON lines with `left`, `right` and `label`, and
+    returns how many of each kind there are.
 
     Args:
       products: two or more, of one language or several.

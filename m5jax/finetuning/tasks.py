@@ -1,6 +1,7 @@
 """Tasks of fine-tuning: what a row holds, what the model has beside its encoder, and what it is measured by."""
 
 import dataclasses
+import unicodedata
 from typing import Any, ClassVar
 
 from m5jax.data.field_reader import BadRecord
@@ -191,7 +192,7 @@ class UtteranceTask:
         if not words or len(words) != len(tags):
             raise BadRecord(f"there are {len(words)} tokens and {len(tags)} tags; one of each a word is needed")
         for tag in tags:
-            if tag != "O" and not tag.startswith(("B-", "I-")):
+            if tag != "O" and (not tag.startswith(("B-", "I-")) or len(tag) < 3):
                 raise BadRecord(f"tag {tag[:20]!r} is not O, B-SLOT or I-SLOT")
         return Example(location, words, row.label("intent"), tags, row.language, row.group(), row.weight())
 
@@ -218,7 +219,9 @@ class TextToTextTask:
     def example(self, row: RowReader, location: str) -> Example:
         """Returns the example of a row; raises BadRecord."""
         inputs = row.plain_text("input")
-        return Example(location, (inputs,), row.label("target"), (), row.language, row.group(), row.weight())
+        # As the vocabulary normalizes texts: what is written is compared with this.
+        target = " ".join(unicodedata.normalize("NFKC", row.label("target")).split())
+        return Example(location, (inputs,), target, (), row.language, row.group(), row.weight())
 
 
 Task = TwoTowerTask | JointTask | ClassificationTask | RegressionTask | UtteranceTask | TextToTextTask

@@ -44,17 +44,25 @@ class TowerEmbedder:
         """Returns the embedding of each text as a right side, in order; see `Embedder.embed`."""
         if not texts:
             return np.zeros((0, self.width), np.float32)
-        if batch_size not in self._scorers:
-            self._scorers[batch_size] = Scorer(self.model, self.mesh, batch_size)
-        return self._scorers[batch_size].embed(self.parameters, self._encoded(texts), right=True)
+        return self._scorer(batch_size).embed(self.parameters, self._encoded(texts), right=True)
 
     def embed_query(self, query: str) -> Float[np.ndarray, " size"]:
         """Returns the embedding of a query as a left side, whose inner products with right ones are similarities."""
-        scorer = Scorer(self.model, self.mesh, batch_shards(self.mesh))
+        scorer = self._scorer(batch_shards(self.mesh))
         left = scorer.embed(self.parameters, self._encoded([f"<title> {neutralize(query)}"]))
         return scorer.searchable(self.parameters, left)[0]
 
+    def _scorer(self, batch_size: int) -> Scorer:
+        """Returns what embeds so many at a time; its programs are compiled once."""
+        if batch_size not in self._scorers:
+            self._scorers[batch_size] = Scorer(self.model, self.mesh, batch_size)
+        return self._scorers[batch_size]
+
     def _encoded(self, texts: Sequence[str]) -> Padded:
         sequences = encode_texts(texts, self.tokenizer, self.longest + 1)
-        self.texts_cut += sum(len(tokens) > self.longest for tokens in sequences)
-        return Padded.of(encode_texts(texts, self.tokenizer, self.longest))
+        long = [place for place, tokens in enumerate(sequences) if len(tokens) > self.longest]
+        cut = encode_texts([texts[place] for place in long], self.tokenizer, self.longest)
+        for place, tokens in zip(long, cut, strict=True):
+            sequences[place] = tokens
+        self.texts_cut += len(long)
+        return Padded.of(sequences)

@@ -7,14 +7,16 @@ from m5jax.models.stack import remat_cycle
 from partitioning import PartitioningError
 
 
-def check_mesh(config: ModelSettings, mesh: Mesh | AbstractMesh, length: int) -> None:
-    """Raises PartitioningError unless the mesh splits a model and rows of `length` tokens as its axes say.
+def check_mesh(
+    config: ModelSettings, mesh: Mesh | AbstractMesh, length: int, setting: str = "DataConfig.length"
+) -> None:
+    """Raises PartitioningError unless the mesh splits a model, and rows of `length` tokens, a `setting`, by its axes.
 
     Heads of keys and values may be fewer than `tensor`: each device then has all of them. Targets of an encoder-decoder
     that `sequence` does not divide are not split.
     """
     divided = [("tensor", config.named(name), getattr(config, name)) for name in ("heads", "mlp_hidden", "vocab_size")]
-    divided += [("fsdp", config.named("width"), config.width), ("sequence", "DataConfig.length", length)]
+    divided += [("fsdp", config.named("width"), config.width), ("sequence", setting, length)]
     for axis, name, size in divided:
         if size % mesh.shape[axis]:
             raise PartitioningError(f"MeshConfig.{axis} = {mesh.shape[axis]} does not divide {name} = {size}")

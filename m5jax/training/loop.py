@@ -29,6 +29,8 @@ from partitioning import batch_share, check_batch, global_batch, peak_flops
 
 logger = logging.getLogger(__name__)
 
+_FINITE = ("loss", "gradient_norm")  # as long as a run is of use
+
 HostBatch = dict[str, np.ndarray]
 Evaluate = Callable[[Parameters], dict[str, float]]
 
@@ -210,14 +212,17 @@ class _Loop:
             last, stop = step == config.steps, self.guard.stop_after(step)
             if last or stop:
                 self.window.flush()
-            # Before saving, so that the log of a checkpoint's step is whole when a run goes on from it.
-            evaluation = None
-            if last or (not stop and _due(step, config.evaluate_every)):
+            # Before saving, so that the log of a checkpoint's step is whole when a run goes on from it; a run that is
+            # to stop has little time, and is saved first unless its checkpoints are chosen by what they measure.
+            evaluation, due = None, _due(step, config.evaluate_every)
+            if last or (due and (not stop or config.keep.best)):
                 evaluation = self._evaluate(step, state)
             if last or stop or _due(step, config.checkpoint_every):
                 self._save(step, state, evaluation)
             if stop and not last:
                 self.checkpoints.wait()
+                if due and evaluation is None:
+                    self._evaluate(step, state)
                 raise TrainingInterrupted(step)
         self.checkpoints.wait()
         if evaluation is None:  # nothing was left to train, and the log holds it already
@@ -254,12 +259,23 @@ class _Loop:
             return None
         return self.training.flops_per_token * tokens_per_second / (peak * self.training.mesh.size)
 
-    def _save(self, step: int, state: TrainState, evaluation: Mapping[str, float] | None) -> None:
+    def _check_unreported(self) -> None:
+        """Reports at once, which raises UserError, where the loss is no longer finite.
+
+        Good checkpoints would give way to one that nothing can be got from.
+        """
         with self.window.paused() as unreported:
-            _check_finite(step, unreported)  # else good checkpoints would give way to one that nothing can be got from
+            finite = all(math.isfinite(unreported.get(name, 0.0)) for name in _FINITE)
+        if not finite:
+            self.window.flush()
+
+    def _save(self, step: int, state: TrainState, evaluation: Mapping[str, float] | None) -> None:
+        self._check_unreported()
+        with self.window.paused():
             self.checkpoints.save(step, state, self.training.batches, evaluation)
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+        self._check_unreported()
         with self.window.paused():
             values = self.training.evaluate(state["parameters"])
         if self.log is not None:
@@ -269,7 +285,7 @@ class _Loop:
 
 def _check_finite(step: int, metrics: Mapping[str, float]) -> None:
     """Raises UserError if the loss or its gradient is not finite, and the parameters with it."""
-    for name in ("loss", "gradient_norm"):
+    for name in _FINITE:
         value = metrics.get(name, 0.0)
         if not math.isfinite(value):
             raise UserError(

@@ -111,5 +111,6 @@ class MetricWindow:
 
 
 def count_tokens(batch: dict[str, Any]) -> int:
-    """Returns the tokens of a host batch that are not padding, targets in rows of their own included."""
-    return sum(int((batch[name] > 0).sum()) for name in ("segment_ids", "target_segment_ids") if name in batch)
+    """Returns the tokens of a host batch that are not padding, in rows of their own too: targets, and right sides."""
+    names = ("segment_ids", "target_segment_ids", "right_segment_ids")
+    return sum(int((batch[name] > 0).sum()) for name in names if name in batch)

@@ -38,12 +38,12 @@ class Cosine:
     """Half a cosine from `peak` to `final_fraction * peak` at `total_steps` (arXiv 1608.03983).
 
     A warm-up that the run is too short for ends one step before it does, so that a trial run needs no other settings.
-    A fine-tuning may leave `total_steps` 0: those of its epochs.
+    `total_steps` 0 is for a fine-tuning: those of its epochs.
     """
 
     peak: float
     warmup_steps: int
-    total_steps: int = 0
+    total_steps: int
     final_fraction: float = 0.1
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import IO, TYPE_CHECKING
 
+from m5jax.configuration.fine_tuned_run import read_result
 from m5jax.errors import UserError
 from m5jax.training.interruption import EXIT_INTERRUPTED
 from m5jax.tuning.ranges import gin_text
@@ -163,7 +164,8 @@ class Worker:
             end, status = run_process(command, self._environment, files, goes_on, self._stop, self._work.seconds)
             if end is End.NOT_WORTH_IT:
                 return _Ending(TrialState.PRUNED)
-            if end is End.STOPPED or status == EXIT_INTERRUPTED:
+            # Killed while the study is to stop: a scheduler signals all processes of a job.
+            if end is End.STOPPED or status == EXIT_INTERRUPTED or (status < 0 and self._stop.is_set()):
                 self._stop.set()
                 return None
             if status >= 0 or not self._may_run_again(claimed.trial):
@@ -191,18 +193,17 @@ class Worker:
             if not metrics.values:
                 raise unknown_metric(files.run_dir, self._work.tuning.metric, metrics.names)
             judge.ended(metrics)
-            value = self._value(list(metrics.values.values()))
+            value = self._value(files.run_dir, metrics.values)
             if math.isfinite(value):
                 return _Ending(TrialState.COMPLETE, value)
         # Not a failure, of which the sampler learns nothing: it should know that these values are bad.
         return _Ending(TrialState.PRUNED, note=f"diverged: {metrics.diverged}")
 
-    def _value(self, values: list[float]) -> float:
-        """Returns the value of the checkpoint that a run with these values keeps."""
-        finite = [value for value in values if math.isfinite(value)]
-        if not self._work.command.kind.keeps_best or not finite:
-            return values[-1]
-        return max(finite) if self._work.tuning.maximizes else min(finite)
+    def _value(self, run_dir: Path, values: Mapping[int, float]) -> float:
+        """Returns the value of the checkpoint that a run with these values by step keeps: the newest one up to it."""
+        result = read_result(run_dir) if self._work.command.kind.keeps_best else None
+        kept = [value for step, value in values.items() if result is None or step <= result.step]
+        return kept[-1] if kept else math.nan
 
     def _tell(self, claimed: _Claimed, ending: _Ending) -> None:
         from optuna.trial import TrialState

@@ -22,6 +22,7 @@ from m5jax.evaluation.report_data import read_report_data
 from m5jax.evaluation.tables import read_summary
 from m5jax.finetuning.batches import ShuffledBatches
 from m5jax.models import FunctionalModel, Parameters
+from m5jax.models.low_rank import merge_adapters
 from m5jax.training.checkpoints import FOLDER, Checkpoints
 from m5jax.training.run_log import read_metrics
 from tests.configuration.pretrained_run import THINGS, encoder, encoder_decoder, pairs, write_rows, write_run
@@ -148,6 +149,55 @@ def test_adapters_leave_the_pretrained_weights_as_they_are(
     np.testing.assert_allclose(query, trained["layers"]["attention"]["query"] + moved, atol=1e-6)
 
 
+def test_a_run_is_resumed_on_its_own_rows_only(
+    pretrained: Path, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {name: str(shutil.copy(path, tmp_path / f"{name}.jsonl")) for name, path in files.items()}
+    begun, run_dir = [f"--from={pretrained}"], tmp_path / "tuned"
+    assert finetune(run_dir, own, "joint", *begun, steps=2) == 0
+    before = {path: path.read_bytes() for path in (run_dir / "fine_tuned").iterdir()}
+    for name in ("train", "valid"):
+        lines = Path(own[name]).read_text(encoding="utf-8").splitlines()
+        Path(own[name]).write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
+        assert finetune(run_dir, own, "joint", *begun, steps=2) == 2
+        assert "is of other rows than those of --train and --valid now" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in (run_dir / "fine_tuned").iterdir()} == before
+        Path(own[name]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert finetune(run_dir, own, "joint", *begun, steps=2) == 0
+
+
+def test_what_is_wrong_with_labels_leaves_no_run_behind(
+    pretrained: Path, files: dict[str, str], tmp_path: Path
+) -> None:
+    rows = {"train": [{"text": f"{word} lamp", "label": word} for word in ("red", "blue")] * 8}
+    rows["valid"] = [*rows["train"][:4], {"text": "green lamp", "label": "green"}]
+    own = {name: write_rows(tmp_path / f"{name}.jsonl", some) for name, some in rows.items()}
+    flags = [f"--from={pretrained}", "--overlap=allow"]
+    assert finetune(tmp_path / "tuned", own, "classification", *flags) == 2
+    declared = ["--gin.ClassificationTask.labels=('red','blue','green')"]
+    assert finetune(tmp_path / "tuned", own, "classification", *flags, *declared, steps=2) == 0
+
+
+def test_an_encoder_decoder_is_fine_tuned_again_from_its_best_checkpoint(files: dict[str, str], tmp_path: Path) -> None:
+    rewrite, flags, _ = RECIPES["text_to_text"]
+    own = {}
+    for name, path in files.items():
+        rows = [rewrite(json.loads(line)) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        own[name] = write_rows(tmp_path / f"{name}.jsonl", rows)
+    begun = write_run(tmp_path / "encoder_decoder", encoder_decoder())
+    adapters = ["--gin.FineTunedPart.adapters=@LowRankAdapters()", "--gin.LowRankAdapters.rank=2", "--overlap=allow"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert finetune(first, own, "text_to_text", f"--from={begun}", *flags, *adapters, steps=2) == 0
+    still = ["--gin.Cosine.peak=1e-9", "--overlap=allow"]
+    assert finetune(second, own, "text_to_text", f"--from={first}", *flags, *still, steps=2) == 0
+    adapters_of_first = load_fine_tuned(first).config.part.adapters
+    assert adapters_of_first is not None
+    merged = merge_adapters(load_fine_tuned(first).parameters, adapters_of_first)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), jax.tree.map(np.asarray, merged), parameters(second)
+    )
+
+
 def test_a_run_of_the_same_task_and_labels_gives_its_heads_and_towers(
     pretrained: Path, files: dict[str, str], tmp_path: Path
 ) -> None:
@@ -231,6 +281,9 @@ def test_each_recipe_trains_and_is_evaluated(
     assert summary.finished
     evaluated = ["evaluate", f"--run={tmp_path / 'tuned'}", f"--data={own['test']}", "--samples=20", *overlap]
     assert main(evaluated) == 0
+    page = (tmp_path / "tuned" / "report.html").read_text(encoding="utf-8")
+    assert "No evaluation was made" not in page
+    assert f"<td>{metric}</td>" in page
     report = read_report_data(tmp_path / "tuned" / "evaluations" / "test")
     assert metric in report.groups[0].metrics
     assert main(evaluated) == 2  # nothing is written over

@@ -2,13 +2,13 @@ import pytest
 
 from m5jax.configuration.run_directory import (
     CONFIG,
+    LOCK,
     VOCABULARY,
+    begun,
     check_run_directory,
     check_seen,
     keep_vocabulary,
-    locked,
     model_differences,
-    write_config,
 )
 from m5jax.errors import UserError
 
@@ -17,8 +17,8 @@ CONFIG_TEXT = "TRAIN_STEPS = 20\nEncoderConfig.width = 64\nTrainerConfig.steps =
 
 def prepare_run_directory(directory, config):
     changes = check_run_directory(directory, config)
-    write_config(directory, config)
-    return changes
+    with begun(directory, config):
+        return changes
 
 
 def test_new_directory_gets_the_config(tmp_path):
@@ -44,7 +44,7 @@ def test_every_process_has_to_see_the_config(tmp_path, monkeypatch):
         check_seen(tmp_path, CONFIG_TEXT)
     # What comes late is waited for.
     monkeypatch.setattr("m5jax.configuration.run_directory.SECONDS_TO_SEE", 60)
-    monkeypatch.setattr("time.sleep", lambda seconds: write_config(tmp_path, CONFIG_TEXT))
+    monkeypatch.setattr("time.sleep", lambda seconds: prepare_run_directory(tmp_path, CONFIG_TEXT))
     check_seen(tmp_path, CONFIG_TEXT)
 
 
@@ -101,7 +101,7 @@ def test_another_config_is_refused_with_the_difference_and_not_overwritten(tmp_p
         prepare_run_directory(tmp_path, CONFIG_TEXT.replace(old, new))
     assert difference in str(error.value)
     assert (tmp_path / CONFIG).read_text(encoding="utf-8") == CONFIG_TEXT
-    assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
+    assert {path.name for path in tmp_path.iterdir()} == {CONFIG, LOCK}
 
 
 def test_foreign_files_are_refused(tmp_path):
@@ -131,7 +131,25 @@ def test_vocabulary_is_kept_once_and_another_is_refused(tmp_path):
 
 
 def test_two_processes_cannot_train_in_one_directory(tmp_path):
-    with locked(tmp_path), pytest.raises(UserError, match="another process is training"), locked(tmp_path):
+    refused = pytest.raises(UserError, match="another process is training")
+    with begun(tmp_path, CONFIG_TEXT), refused, begun(tmp_path, CONFIG_TEXT):
         pass
-    with locked(tmp_path):
+    with begun(tmp_path, CONFIG_TEXT):
+        pass
+
+
+def test_a_run_that_began_meanwhile_keeps_its_config(tmp_path):
+    assert check_run_directory(tmp_path, other := CONFIG_TEXT.replace("seed = 0", "seed = 1")) == []
+    prepare_run_directory(tmp_path, CONFIG_TEXT)
+    with pytest.raises(UserError, match=r"TrainerConfig\.seed: 0 there, 1 now"), begun(tmp_path, other):
+        pass
+    assert (tmp_path / CONFIG).read_text(encoding="utf-8") == CONFIG_TEXT
+
+
+def test_a_directory_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match="cannot write the run directory"),
+        begun(tmp_path / "file" / "run", CONFIG_TEXT),
+    ):
         pass

@@ -183,17 +183,19 @@ def search_of(ranks: dict[str, list[str]], weights: dict[str, float], settings: 
     return make_predictions("search", "f", columns, settings)
 
 
-def test_search_is_weighted_by_query_and_counts_what_was_not_found() -> None:
+def test_search_is_of_queries_alike_and_by_their_weights_and_counts_what_was_not_found() -> None:
     weights = {"a": 1.0, "b": 3.0}
     settings = {"cutoffs": [1, 2], "relevant_from": 1.0, "gain": "exponential"}
     first = search_of({"a": ["x", "r1"], "b": ["r2"]}, weights, settings)
     second = search_of({"a": ["r1", "r2"], "b": ["x", "y"]}, weights, settings)
     found = measured(first, second)
-    assert (found["recall@2"].first, found["recall@2"].second) == pytest.approx((0.5, 0.25))
-    assert (found["mrr"].first, found["mrr"].second) == pytest.approx((0.25 * 0.5 + 0.75, 0.25))
+    assert (found["recall@2"].first, found["recall@2"].second) == pytest.approx((0.5, 0.5))
+    assert (found["weighted_recall@2"].first, found["weighted_recall@2"].second) == pytest.approx((0.5, 0.25))
+    assert (found["mrr"].first, found["mrr"].second) == pytest.approx((0.75, 0.5))
+    assert (found["weighted_mrr"].first, found["weighted_mrr"].second) == pytest.approx((0.25 * 0.5 + 0.75, 0.25))
     ideal = 3 + 1 / np.log2(3)
-    assert found["ndcg@2"].first == pytest.approx((0.25 * 3 / np.log2(3) + 0.75) / ideal)
-    assert found["ndcg@2"].second == pytest.approx(0.25)
+    assert found["weighted_ndcg@2"].first == pytest.approx((0.25 * 3 / np.log2(3) + 0.75) / ideal)
+    assert found["weighted_ndcg@2"].second == pytest.approx(0.25)
     assert "ndcg@10" not in found
 
 
@@ -205,6 +207,7 @@ def test_equal_scores_are_ranked_as_the_ranks_say() -> None:
     sides = [make_predictions("search", "f", columns | {"rank": ranks}) for ranks in ([1, 2], [2, 1])]
     found = measured(*sides)
     assert (found["mrr"].first, found["mrr"].second) == (0.5, 1.0)
+    assert "weighted_mrr" not in found
 
 
 def test_what_is_hidden_is_measured_by_text() -> None:

@@ -37,7 +37,7 @@ def test_answers_are_those_of_the_parameters_that_are_given(
     encoder = EncoderConfig(vocab_size=425, width=16, layers=2, heads=2, mlp_hidden=24, max_length=16)
     model = FunctionalModel.from_config(task.model(encoder, LABELS))
     rows, mesh = encode_examples(examples, task, LABELS, vocabulary, 16), make_mesh(MeshConfig(), jax.devices()[:1])
-    answer = make_answerer(task, examples, rows, LABELS, model, mesh, vocabulary, 16, 2)
+    answer = make_answerer(task, examples, LABELS, model, mesh, vocabulary, 16, 2)
     seen = []
     for seed in (0, 1):
         parameters = drawn(model, seed)
@@ -63,8 +63,8 @@ def test_texts_are_written_with_the_parameters_that_are_given(vocabulary: Vocabu
     )
     model = FunctionalModel.from_config(config)
     examples = [Example("valid:1", ("red lamp",), "lamp"), Example("valid:2", ("chair",), "chair")]
-    rows, mesh = encode_examples(examples, task, Labels(), vocabulary, 16), make_mesh(MeshConfig(), jax.devices()[:1])
-    answer = make_answerer(task, examples, rows, Labels(), model, mesh, vocabulary, 16, 2)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    answer = make_answerer(task, examples, Labels(), model, mesh, vocabulary, 16, 2)
     first, second, again = (answer(drawn(model, seed)).texts for seed in (0, 1, 0))
     assert len(first) == 2
     assert first == again != second

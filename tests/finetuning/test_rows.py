@@ -257,6 +257,13 @@ def test_sides_of_pairs_that_fit_are_of_the_group_that_their_rows_name(vocabular
     assert groups[0, 0] not in groups[2:]
 
 
+def test_a_text_is_of_the_group_that_a_row_names_on_both_sides(vocabulary: Vocabulary) -> None:
+    rows = pair_rows([example("a", "b", label=3.0, group="p"), example("c", "a", label=1.0)], vocabulary)
+    left, right = rows.left_groups[rows.pairs[:, 0]], rows.right_groups[rows.pairs[:, 1]]
+    assert left[0] == right[0] == right[1]
+    assert left[1] != left[0]
+
+
 def test_a_batch_of_pairs_has_mined_negatives_behind_the_own_side(vocabulary: Vocabulary) -> None:
     rows = pair_rows(PAIRS, vocabulary)
     negatives = np.array([[1, 2], [0, 2], [2, 0], [1, 0]])

@@ -90,6 +90,7 @@ def test_an_utterance_has_words_tags_and_an_intent() -> None:
         ({"tags": ["O"]}, "there are 2 tokens and 1 tags; one of each a word is needed"),
         ({"tokens": [], "tags": []}, "there are 0 tokens and 0 tags"),
         ({"tags": ["O", "song"]}, "tag 'song' is not O, B-SLOT or I-SLOT"),
+        ({"tags": ["O", "B-"]}, "tag 'B-' is not O, B-SLOT or I-SLOT"),
         ({"tokens": "play it"}, "tokens is of type str, a list is needed"),
         ({"intent": None}, "intent is missing or empty"),
     ],
@@ -102,6 +103,9 @@ def test_a_bad_utterance_is_said(changes: dict[str, Any], reason: str) -> None:
 def test_a_text_to_be_written_is_the_label() -> None:
     found = example(TextToTextTask(), {"input": "a long text", "target": " short "})
     assert (found.texts, found.label) == (("a long text",), "short")
+    # As what a vocabulary gives back, with which it is compared.
+    found = example(TextToTextTask(), {"input": "a", "target": "10\u00a0cm  \u00bd\u2026"})
+    assert found.label == "10 cm 1\u20442..."
     with pytest.raises(BadRecord, match="target is missing or empty"):
         example(TextToTextTask(), {"input": "a"})
 

@@ -93,11 +93,12 @@ def test_a_straight_run_logs_each_step_and_evaluation_once(straight: Path) -> No
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
-def test_stopped_and_resumed_is_the_same_run(straight: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingInterrupted, match="interrupted at step 23") as interruption:
-        train(training(tmp_path, 40, evaluate_every=10, batches=TinyBatches(at_batch(23, terminate))))
-    assert interruption.value.step == 23
-    assert final_state(tmp_path, 23)[1] == 23
+@pytest.mark.parametrize("step", [23, 30])  # an evaluation is due at the other one
+def test_stopped_and_resumed_is_the_same_run(step: int, straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingInterrupted, match=f"interrupted at step {step}") as interruption:
+        train(training(tmp_path, 40, evaluate_every=10, batches=TinyBatches(at_batch(step, terminate))))
+    assert interruption.value.step == step
+    assert final_state(tmp_path, step)[1] == step
     result = train(training(tmp_path, 40, evaluate_every=10))
     assert result.step == 40
     assert_same(final_state(tmp_path, 40), final_state(straight, 40))

@@ -84,3 +84,5 @@ def test_the_mean_without_weight_is_zero() -> None:
 
 def test_tokens_are_those_of_segments() -> None:
     assert count_tokens({"segment_ids": np.array([[1, 1, 2, 0], [0, 0, 0, 0], [3, 0, 0, 0]])}) == 4
+    sides = {"segment_ids": np.array([[1, 1, 0]]), "right_segment_ids": np.array([[[1, 0, 0], [1, 1, 1]]])}
+    assert count_tokens(sides) == 2 + 4

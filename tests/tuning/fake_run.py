@@ -47,6 +47,12 @@ def main(arguments):
             write(file, step, {"evaluation/en/loss": loss(values, step) + overfitted, "evaluation/en/accuracy": 0.5})
         if "long" in arguments:
             act("wait", run_dir, file, step)
+    if arguments[0] == "finetune":
+        written = [json.loads(line) for line in metrics.read_text().splitlines()]
+        losses = {line["step"]: line["evaluation/en/loss"] for line in written if "evaluation/en/loss" in line}
+        (run_dir / "fine_tuned").mkdir(exist_ok=True)
+        result = {"step": min(losses, key=losses.get), "metrics": {}}
+        (run_dir / "fine_tuned" / "result.json").write_text(json.dumps(result))
     return 0
 
 

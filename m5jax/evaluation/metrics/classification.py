@@ -65,8 +65,12 @@ def confusion_matrix(labels: Labels, predictions: Labels, most: int = 20) -> tup
 
 
 def regression_metrics(labels: Values, predictions: Values) -> dict[str, float]:
-    """Returns `error_metrics` and `correlation_metrics`."""
-    return error_metrics(labels, predictions) | correlation_metrics(labels, predictions)
+    """Returns `error_metrics` and, where they are defined, `correlation_metrics`."""
+    errors = error_metrics(labels, predictions)
+    try:
+        return errors | correlation_metrics(labels, predictions)
+    except UserError:  # all labels, or all predictions, are the same
+        return errors
 
 
 def error_metrics(labels: Values, predictions: Values) -> dict[str, float]:
