@@ -28,12 +28,13 @@ from benchmarks.environment import environment
 from benchmarks.mixtures import EMBEDDED, REAL, real_text_vocabulary
 from m5jax.data.corpus_source import CorpusDataSource
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.labels import mixture_labels
 from m5jax.data.masking_policy import BERT_MASKING
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.packing import prediction_budget
-from m5jax.data.pipeline import evaluation_batches, training_batches
+from m5jax.data.pipeline import training_batches
 from m5jax.data.row_shape import targets_are_aligned
 from m5jax.data.vocabulary import set_current_vocabulary
 

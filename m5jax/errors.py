@@ -22,3 +22,8 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     else:
         hint = f"no {kind} is known here"
     return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the type and the first line of an error of a library, shortened."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]

@@ -12,9 +12,9 @@ import tasks  # noqa: F401  (registers them)
 from m5jax.cli.main import main
 from m5jax.configuration.load import load_run_directory
 from m5jax.configuration.load_embedder import load_embedder
+from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.default_vocabulary import default_vocabulary, register_default_vocabulary
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import BatchIterator
 from m5jax.errors import UserError
 from m5jax.evaluation.predictions import read_predictions
 from m5jax.evaluation.report_data import read_report_data

@@ -13,8 +13,8 @@ from m5jax.configuration.load import import_task_modules, load_run_directory, re
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import read_attributes
 from m5jax.data.cut_texts import log_cut_texts
+from m5jax.data.evaluation_batches import evaluation_tasks
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import evaluation_tasks
 from m5jax.data.preprocessors import is_masked
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError

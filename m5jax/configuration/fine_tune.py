@@ -32,7 +32,8 @@ from m5jax.finetuning.scoring import Scorer
 from m5jax.finetuning.search_validation import SELECTED_OF_SEARCH, make_search_validator
 from m5jax.finetuning.tasks import Labels, TwoTowerTask
 from m5jax.models import Parameters
-from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import FOLDER, Checkpoints
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.loop import TrainerConfig, Training, TrainingResult, train
 from m5jax.training.optimizers import Optimizer
 from m5jax.training.processes import LIBRARIES, check_alike, failing_together

@@ -34,11 +34,12 @@ from m5jax.configuration.run_directory import (
     model_differences,
 )
 from m5jax.configuration.run_records import begin_summary, end_summary
+from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.embedding_format import embedding_format
+from m5jax.data.evaluation_batches import evaluation_tasks
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import BatchIterator, evaluation_tasks
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import unknown_name
 from m5jax.evaluation.evaluator import make_evaluate

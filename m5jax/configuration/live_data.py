@@ -6,13 +6,15 @@ from typing import Any
 from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import CONFIG, VOCABULARY, kept_labels
+from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.evaluation_batches import evaluation_tasks
 from m5jax.data.held_out_rows import read_held_out
 from m5jax.data.labels import mixture_labels
 from m5jax.data.materialized import Rows, write_rows
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import BatchIterator, definition, evaluation_tasks, training_batches
+from m5jax.data.pipeline import definition, training_batches
 from m5jax.data.row_shape import check_written
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary
 from m5jax.errors import UserError

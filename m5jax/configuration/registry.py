@@ -43,8 +43,8 @@ from m5jax.objectives import (
 )
 from m5jax.retrieval.approximate import IndexSettings
 from m5jax.retrieval.hard_negative_settings import HardNegativeSettings
-from m5jax.training.checkpoints import KeepPolicy
 from m5jax.training.fine_tuned_part import FineTunedPart
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.loop import TrainerConfig
 from m5jax.training.optimizers import Adafactor, AdamW
 from m5jax.training.schedules import Cosine, InverseSquareRoot, WarmupStableDecay

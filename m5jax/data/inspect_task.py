@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from m5jax.data.curation import WeightedSource
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.iterate import DatasetIterator
 from m5jax.data.labels import mixture_labels
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import find_tasks, mixture_rates, mixture_tree, record_count, unit_count
-from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.row_shape import targets_are_aligned
 from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import MASK_ID, current_vocabulary, set_current_vocabulary

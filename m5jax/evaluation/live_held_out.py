@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from m5jax.data.batch_iterator import Batch
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.held_out_rows import HeldOutRows
 from m5jax.data.labels import labelling, own_labels
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import Batch, evaluation_batches
 from m5jax.data.vocabulary import UNK_ID, current_vocabulary
 from m5jax.evaluation.held_out import count_targets
 

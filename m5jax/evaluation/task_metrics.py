@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from m5jax.data.batch_iterator import Batch
 from m5jax.data.labels import labelling, own_labels
 from m5jax.data.mixtures import find_tasks
-from m5jax.data.pipeline import Batch
 from m5jax.data.vocabulary import Vocabulary, current_vocabulary
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives.chunked_logits import map_logits

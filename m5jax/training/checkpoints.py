@@ -4,143 +4,27 @@ Layout of `checkpoints/STEP/`: `parameters` (so that inference reads nothing els
 key) and `data` (the position of each process's input).
 """
 
-import dataclasses
-import hashlib
-import json
 import logging
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, first_line
+from m5jax.training.input_position import Position, PositionArgs, PositionHandler, restore_position
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"  # of a run directory
-MANIFEST = "manifest.json"
-
-
-class Position(Protocol):
-    """Input whose position can be written into a directory, which exists and is empty, and read back.
-
-    Attributes:
-      of_all_processes: whether all processes have the same position, which any number of them can go on from.
-    """
-
-    of_all_processes: bool
-
-    def save(self, directory: Path) -> None: ...
-
-    def restore(self, directory: Path) -> None: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class KeepPolicy:
-    """Which checkpoints stay: the newest `last`, each whose step divides by `every` (0: none besides), and the one with
-    the best value of the metric `best` ("": none), the `largest` or the smallest; of equal ones the newest."""
-
-    last: int = 3
-    every: int = 0
-    best: str = ""
-    largest: bool = True
-
-    def __post_init__(self) -> None:
-        if self.last < 1 or self.every < 0:
-            raise UserError(f"KeepPolicy: last = {self.last} must be 1 or more, every = {self.every} 0 or more")
-
-    def to_orbax(self) -> preservation_policy.PreservationPolicy:
-        policies: list[preservation_policy.PreservationPolicy] = [preservation_policy.LatestN(self.last)]
-        if self.every:
-            policies.append(preservation_policy.EveryNSteps(self.every))
-        if self.best:
-            of_metrics = preservation_policy.BestN(
-                get_metric_fn=self.value, reverse=not self.largest, n=1, keep_checkpoints_without_metrics=False
-            )
-            policies.append(of_metrics)
-        return preservation_policy.AnyPreservationPolicy(policies)
-
-    def value(self, metrics: Mapping[str, float]) -> float:
-        """Returns the metric that decides, of those of a checkpoint, the worst for one that is no number.
-
-        Raises:
-          UserError: it is none of them.
-        """
-        if self.best not in metrics:
-            raise unknown_name("KeepPolicy.best", self.best, metrics)
-        value = metrics[self.best]
-        if math.isnan(value):
-            return -math.inf if self.largest else math.inf
-        return value
-
-
-class PositionHandler(ocp.CheckpointHandler):
-    """Writes each process's input position while the training thread waits, since the next batch would move it."""
-
-    def save(self, directory: Any, args: "PositionArgs") -> None:
-        save_position(Path(directory), args.position)
-
-    def restore(self, directory: Any, args: "PositionArgs") -> None:
-        restore_position(Path(directory), args.position)
-
-
-@ocp.args.register_with_handler(PositionHandler, for_save=True, for_restore=True)
-@dataclasses.dataclass
-class PositionArgs(ocp.args.CheckpointArgs):
-    """The input to save or to move."""
-
-    position: Position
-
-
-class Damaged(Exception):
-    """A checkpoint is not as it was written."""
-
-
-def save_position(directory: Path, position: Position) -> None:
-    """Writes this process's position and the digests of its files, by which damage is told from another input."""
-    own = directory / f"process_{jax.process_index()}"
-    own.mkdir(parents=True)
-    position.save(own)
-    manifest = {"processes": jax.process_count(), "sha256": _digests(own)}
-    (own / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def restore_position(directory: Path, position: Position) -> None:
-    """Moves `position` to this process's saved one.
-
-    Raises:
-      Damaged: files are missing or changed.
-      UserError: it was saved by another number of processes, or of another input.
-    """
-    try:
-        processes = {json.loads(path.read_text())["processes"] for path in directory.glob(f"process_*/{MANIFEST}")}
-        if not position.of_all_processes and processes and processes != {jax.process_count()}:
-            raise UserError(
-                f"{directory} was saved by {max(processes)} processes, there are {jax.process_count()} now; "
-                "resume on as many"
-            )
-        own = directory / f"process_{0 if position.of_all_processes else jax.process_index()}"
-        intact = json.loads((own / MANIFEST).read_text())["sha256"] == _digests(own)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Damaged(f"the input position in {directory} cannot be read: {_first_line(error)}") from error
-    if not intact:
-        raise Damaged(f"the input position in {own} is not as it was written")
-    position.restore(own)
-
-
-def _digests(directory: Path) -> dict[str, str]:
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Checkpoints:
@@ -174,7 +58,7 @@ class Checkpoints:
                 handler_registry=_handlers(),
             )
         except OSError as error:
-            reason = error.strerror or _first_line(error)
+            reason = error.strerror or first_line(error)
             raise UserError(f"cannot use {self.directory} for checkpoints: {reason}") from error
 
     def __enter__(self) -> "Checkpoints":
@@ -272,7 +156,7 @@ class Checkpoints:
             except Exception as error:
                 _raise_if_out_of_memory(error)
                 self._check_parameters(candidate, abstract_parameters)
-                logger.warning("checkpoint %s is not intact (%s)", self.directory / str(candidate), _first_line(error))
+                logger.warning("checkpoint %s is not intact (%s)", self.directory / str(candidate), first_line(error))
         raise UserError(f"no checkpoint that could be used in {self.directory} is intact; tried {step or self.steps}")
 
     def find_parameters(self, step: int | None = None) -> tuple[int, dict[str, tuple[int, ...]]]:
@@ -314,7 +198,7 @@ class Checkpoints:
             if restored is None:
                 self._check_parameters(step, abstract["parameters"])
                 self._check_optimizer(step, abstract["optimizer"])
-            logger.warning("checkpoint %s is not intact (%s)", self.directory / str(step), _first_line(error))
+            logger.warning("checkpoint %s is not intact (%s)", self.directory / str(step), first_line(error))
             restored = None
         if not _all_agree(restored is not None) or restored is None:
             return None
@@ -373,14 +257,14 @@ class Checkpoints:
             if not isinstance(error, OSError) and not re.match(r"[A-Z_]+: ", str(error)):
                 raise
             code = re.search(r"os_error_code='(\d+)'", str(error))
-            reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or _first_line(error)
+            reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or first_line(error)
             raise UserError(f"cannot write a checkpoint to {self.directory}: {reason}") from error
 
 
 def _raise_if_out_of_memory(error: Exception) -> None:
     """Raises UserError for an error that says nothing about the checkpoint, which another try may read."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        raise UserError(f"there is not enough memory to restore a checkpoint: {_first_line(error)}") from error
+        raise UserError(f"there is not enough memory to restore a checkpoint: {first_line(error)}") from error
 
 
 def _all_agree(intact: bool) -> bool:
@@ -407,7 +291,3 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
         registry.add(item, ocp.args.StandardRestore, standard)
     registry.add("data", PositionArgs, PositionHandler())
     return registry
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]

@@ -16,9 +16,10 @@ from jax.sharding import Mesh
 from m5jax.errors import UserError
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Objective
-from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import FOLDER, Checkpoints
 from m5jax.training.fine_tuned_part import ScaledOptimizer
 from m5jax.training.interruption import InterruptionGuard, TrainingInterrupted
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.metrics import Interval, MetricWindow, count_tokens
 from m5jax.training.optimizers import Optimizer
 from m5jax.training.progress import ProgressBar

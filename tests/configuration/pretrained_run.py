@@ -13,7 +13,8 @@ from m5jax.configuration.run_directory import ATTRIBUTES, CONFIG, VOCABULARY
 from m5jax.data.attributes import SEPARATORS
 from m5jax.data.vocabulary import train_vocabulary
 from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel
-from m5jax.training.checkpoints import FOLDER, Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import FOLDER, Checkpoints
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.optimizers import AdamW
 from m5jax.training.schedules import Cosine
 from m5jax.training.state import init_state

@@ -17,7 +17,7 @@ from m5jax.configuration.initial_parameters import InitialRun, _check_shapes, fi
 from m5jax.configuration.live_data import set_run_vocabulary
 from m5jax.configuration.load import import_task_modules, load_run, load_run_directory
 from m5jax.configuration.run import Run
-from m5jax.data.pipeline import BatchIterator
+from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.data.vocabulary_extension import split_pieces
 from m5jax.errors import UserError

@@ -8,12 +8,13 @@ import pytest
 import seqio
 
 from m5jax.data.curation import add_curated_task
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.hard_examples import HardExamples
 from m5jax.data.inspect_task import show_task
 from m5jax.data.materialized import MaterializedBatches, read_rows, write_rows
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import add_mixture, mixture_rates
-from m5jax.data.pipeline import definition, evaluation_batches, training_batches
+from m5jax.data.pipeline import definition, training_batches
 from m5jax.data.scores import ScoreWriter, record_keys
 from m5jax.errors import UserError
 from tests.data.conftest import COUNTS, TinyCorpus

@@ -8,12 +8,13 @@ import pytest
 import seqio
 
 from m5jax.data.corpus import SPLIT_KEY, Corpus, ingest_corpus
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.feature_converter import LanguageModelFeatureConverter
 from m5jax.data.labelled_examples import intent_and_slots
 from m5jax.data.labelled_tasks import add_labelled_tasks
 from m5jax.data.labels import _fitting, labelling, mixture_labels
 from m5jax.data.mixtures import add_mixture
-from m5jax.data.pipeline import definition, evaluation_batches, training_batches
+from m5jax.data.pipeline import definition, training_batches
 from m5jax.data.records import UtteranceRecord
 from m5jax.data.token_counts import count_tokens
 from m5jax.data.vocabulary import EOS_ID, UNK_ID, Vocabulary, current_vocabulary, set_current_vocabulary

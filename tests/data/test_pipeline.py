@@ -12,19 +12,13 @@ import tensorflow as tf
 from scipy import stats
 
 from m5jax.data.attributes import AttributeFormat
+from m5jax.data.batch_iterator import Batch, BatchIterator
+from m5jax.data.evaluation_batches import evaluation_batches, evaluation_tasks
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional
 from m5jax.data.mixtures import add_mixture, find_tasks, mixture_rates
 from m5jax.data.packing import prediction_budget
-from m5jax.data.pipeline import (
-    Batch,
-    BatchIterator,
-    definition,
-    evaluation_batches,
-    evaluation_tasks,
-    mix_examples,
-    training_batches,
-)
+from m5jax.data.pipeline import definition, mix_examples, training_batches
 from m5jax.data.task_builders import OBJECTIVES, add_task
 from m5jax.data.vocabulary import EOS_ID, current_vocabulary
 from m5jax.errors import UserError

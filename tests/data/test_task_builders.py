@@ -12,9 +12,9 @@ from m5jax.data.attributes import AttributeFormat
 from m5jax.data.corpus import Corpus, ingest_corpus
 from m5jax.data.corpus_source import serialize_records
 from m5jax.data.embedding_format import embedding_format
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.inspect_task import list_tasks, show_task
 from m5jax.data.mixtures import add_mixture, find_tasks
-from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import serialize_product
 from m5jax.data.task_builders import OUTPUT_FEATURES, add_language_tasks, add_product_tasks

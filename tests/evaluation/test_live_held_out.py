@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from m5jax.data.embedded_catalog.corpus import embedded_catalog_vocabulary
+from m5jax.data.evaluation_batches import evaluation_tasks
 from m5jax.data.held_out_rows import read_held_out, write_held_out
-from m5jax.data.pipeline import evaluation_tasks
 from m5jax.data.vocabulary import set_current_vocabulary
 from m5jax.evaluation.held_out import HeldOut, WrittenHeldOut, language_results
 from m5jax.evaluation.live_held_out import LiveHeldOut

@@ -11,10 +11,10 @@ import pytest
 import seqio
 
 from m5jax.data.corpus import Corpus, ingest_corpus
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.labelled_examples import relevance, text_to_text
 from m5jax.data.labelled_tasks import add_labelled_tasks
 from m5jax.data.labels import mixture_labels
-from m5jax.data.pipeline import evaluation_batches
 from m5jax.data.task_builders import add_pair_task
 from m5jax.data.vocabulary import Vocabulary, set_current_vocabulary, train_vocabulary
 from m5jax.evaluation.task_metrics import make_task_metrics

@@ -35,7 +35,8 @@ def test_tasks_on_real_text_name_the_variable_they_need(monkeypatch: pytest.Monk
 def test_the_embedded_catalog_trains_and_evaluates_with_a_vocabulary_of_its_own() -> None:
     import tasks  # noqa: F401
     from m5jax.data.default_vocabulary import default_vocabulary
-    from m5jax.data.pipeline import evaluation_batches, evaluation_tasks, training_batches
+    from m5jax.data.evaluation_batches import evaluation_batches, evaluation_tasks
+    from m5jax.data.pipeline import training_batches
     from m5jax.data.vocabulary import set_current_vocabulary
 
     set_current_vocabulary(default_vocabulary("embedded_catalog_mlm"))

@@ -11,10 +11,11 @@ import tensorflow_datasets as tfds
 
 import tasks.web_text
 from m5jax.data.default_vocabulary import default_vocabulary
+from m5jax.data.evaluation_batches import evaluation_batches
 from m5jax.data.inspect_task import list_tasks
 from m5jax.data.mixing import Proportional, UniMax
 from m5jax.data.mixtures import find_tasks, mixture_rates, record_count
-from m5jax.data.pipeline import evaluation_batches, training_batches
+from m5jax.data.pipeline import training_batches
 from m5jax.data.serialize import neutralize
 from m5jax.data.task_builders import OBJECTIVES
 from m5jax.data.tfds_text import TfdsTextSource, add_tfds_text_tasks

@@ -15,7 +15,8 @@ import pytest
 
 from m5jax.errors import UserError
 from m5jax.training import checkpoints as module
-from m5jax.training.checkpoints import Checkpoints, KeepPolicy, shapes_by_name
+from m5jax.training.checkpoints import Checkpoints, shapes_by_name
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.optimizers import Adafactor
 from m5jax.training.schedules import InverseSquareRoot
 from m5jax.training.state import TrainState, abstract_state

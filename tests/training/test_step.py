@@ -11,7 +11,8 @@ import pytest
 from jax.sharding import Mesh
 
 from m5jax.objectives import LanguageModel
-from m5jax.training.checkpoints import Checkpoints, KeepPolicy
+from m5jax.training.checkpoints import Checkpoints
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.metrics import means
 from m5jax.training.state import abstract_state, state_shardings
 from m5jax.training.step import jit_evaluation_step, jit_train_step, make_train_step

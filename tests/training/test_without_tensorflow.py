@@ -72,8 +72,9 @@ print(json.dumps({"step": result.step, "languages": languages}))
 def test_training_and_evaluation_need_no_data_libraries(tmp_path: Path) -> None:
     import tasks  # noqa: F401  registers the tasks
     from m5jax.data.embedded_catalog.corpus import embedded_catalog_vocabulary
+    from m5jax.data.evaluation_batches import evaluation_tasks
     from m5jax.data.materialized import write_rows
-    from m5jax.data.pipeline import evaluation_tasks, training_batches
+    from m5jax.data.pipeline import training_batches
     from m5jax.data.vocabulary import set_current_vocabulary
     from m5jax.evaluation.live_held_out import LiveHeldOut
 
