@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from m5jax.errors import UserError
-from m5jax.training import checkpoints as module
 from m5jax.training.checkpoints import Checkpoints, shapes_by_name
 from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.optimizers import Adafactor
@@ -335,7 +334,7 @@ def test_an_input_whose_position_cannot_be_written(
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_position", fail)
+    monkeypatch.setattr("m5jax.training.input_position.save_position", fail)
     with (
         Checkpoints(tmp_path, KeepPolicy()) as checkpoints,
         pytest.raises(UserError, match=rf"cannot write a checkpoint to {tmp_path}: No space left on device"),
