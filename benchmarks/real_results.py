@@ -10,7 +10,7 @@ pretrain     a vocabulary, masked-LM pre-training on text and on products that a
              pairs made of these products without labels
 duplicates   product matching, joint: from the pre-trained model, three seeds, and from scratch
 labels       the same for one benchmark with 10, 100, 1,000 and all labels, and from masked-LM pre-training alone
-search       Home Depot: two towers, hashed n-grams, BM25
+search_training, search   Home Depot: two towers, hashed n-grams, BM25
 understanding   intents and slots: SNIPS, HWU64, xSID (trained on English, tested on the other languages)
 attributes   attribute values as slots: OA-Mine, AE-110k
 comparison   what the last step of `pretrain` reaches where texts are not compared token by token
@@ -70,6 +70,7 @@ SELF_LABELLED = 60_000
 CHARACTERS = 600  # of a product in the vocabulary's sample
 
 Row = dict[str, Any]
+Job = tuple[Any, ...]  # a function and, after the bench, its arguments
 
 
 class Results:
@@ -154,19 +155,19 @@ def run(command: Sequence[str]) -> None:
         raise SystemExit(f"m5jax {' '.join(command)} ended with status {status}")
 
 
-def run_jobs(bench: Bench, part: str, jobs: Mapping[str, tuple[Any, ...]]) -> None:
-    """Runs what has no figure yet, each a function of the bench and arguments, side by side, and keeps the figures."""
-    missing = {key: job for key, job in jobs.items() if not bench.results.has(part, key)}
+def run_jobs(bench: Bench, jobs: Mapping[tuple[str, str], Job]) -> None:
+    """Runs the jobs, of a part and a name each, that have no figures yet, side by side, and keeps their figures."""
+    missing = {names: job for names, job in jobs.items() if not bench.results.has(*names)}
     cores = sorted(os.sched_getaffinity(0))
     context = get_context("spawn")
     own: Queue[int] = context.Queue()
     for core in cores:
         own.put(core)
     with ProcessPoolExecutor(len(cores), context, _begin_worker, (own, bench.work)) as pool:
-        futures = {pool.submit(function, bench, *arguments): key for key, (function, *arguments) in missing.items()}
+        futures = {pool.submit(function, bench, *arguments): names for names, (function, *arguments) in missing.items()}
         try:
             for future in as_completed(futures):
-                bench.results.add(part, futures[future], future.result())
+                bench.results.add(*futures[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -209,9 +210,8 @@ def _matching(bench: Bench, name: str, *more: str) -> Row:
     return {"valid": result["metrics"], "seconds": bench.seconds(name)}
 
 
-def comparison(bench: Bench) -> None:
-    name = "matching_without"
-    run_jobs(bench, "comparison", {"without": (_matching, name, "--gin.JointTask.compare=False")})
+def comparison(bench: Bench) -> dict[str, Job]:
+    return {"without": (_matching, "matching_without", "--gin.JointTask.compare=False")}
 
 
 def _pretrained(bench: Bench, vocabulary: Path, steps: int) -> Row:
@@ -252,20 +252,16 @@ def _settings(**settings: Any) -> list[str]:
     return [f"--gin.FineTuning.{name}={value!r}" for name, value in settings.items()]
 
 
-def duplicates(bench: Bench) -> None:
-    run_jobs(
-        bench,
-        "duplicates",
-        {
-            f"{benchmark} {start} {seed}": (_matched, f"duplicates/{benchmark}", files, title, start, seed)
-            for seed in SEEDS
-            for benchmark, (size, title) in DUPLICATES.items()
-            for files in [_duplicate_files(bench, benchmark, size)]
-            for start in ("pretrained", "scratch")
-            # Three seeds from scratch where labels are counted; elsewhere there is no time for more than one.
-            if start == "pretrained" or seed == 0 or benchmark == LABELS_OF
-        },
-    )
+def duplicates(bench: Bench) -> dict[str, Job]:
+    return {
+        f"{benchmark} {start} {seed}": (_matched, f"duplicates/{benchmark}", files, title, start, seed)
+        for seed in SEEDS
+        for benchmark, (size, title) in DUPLICATES.items()
+        for files in [_duplicate_files(bench, benchmark, size)]
+        for start in ("pretrained", "scratch")
+        # Three seeds from scratch where labels are counted; elsewhere there is no time for more than one.
+        if start == "pretrained" or seed == 0 or benchmark == LABELS_OF
+    }
 
 
 def _duplicate_files(bench: Bench, benchmark: str, size: str) -> dict[str, str]:
@@ -295,7 +291,7 @@ def _matched(bench: Bench, name: str, files: Mapping[str, str], title: str, star
     return {"f1": found["f1"], "interval": found["f1 interval"], "rows": rows, "seconds": bench.seconds(name)}
 
 
-def labels(bench: Bench) -> None:
+def labels(bench: Bench) -> dict[str, Job]:
     size, title = DUPLICATES[LABELS_OF]
     files = _duplicate_files(bench, LABELS_OF, size)
     fewer = {
@@ -303,7 +299,7 @@ def labels(bench: Bench) -> None:
         for count in LABELS
         for seed in SEEDS
     }
-    jobs: dict[str, tuple[Any, ...]] = {
+    jobs: dict[str, Job] = {
         f"{LABELS_OF} {count} {start} {seed}": (_matched, f"labels/{LABELS_OF}_{count}", own, title, start, seed)
         for (count, seed), own in fewer.items()
         for start in ("pretrained", "masked_lm", "scratch")
@@ -311,7 +307,7 @@ def labels(bench: Bench) -> None:
     for seed in SEEDS:  # the other two are those of `duplicates`
         key = f"{LABELS_OF} all masked_lm {seed}"
         jobs[key] = (_matched, f"labels/{LABELS_OF}_all", files, title, "masked_lm", seed)
-    run_jobs(bench, "labels", jobs)
+    return jobs
 
 
 def _some(bench: Bench, path: str, count: int, seed: int) -> str:
@@ -327,20 +323,18 @@ def _some(bench: Bench, path: str, count: int, seed: int) -> str:
     return str(output)
 
 
-def search(bench: Bench) -> None:
+def search_training(bench: Bench) -> dict[str, Job]:
     files = {name: bench.file("search", f"home_depot.{name}") for name in ("train", "valid", "test")}
     columns = ["--column", "left=query", "--column", "right=product", "--column", "label=relevance"]
     grades = ["--gin.PairLabels.lowest=1.0", "--gin.PairLabels.highest=3.0", "--gin.PairLabels.fits_from=2.33"]
     flags = [*columns, *grades, "--gin.FineTuning.select='average_precision'"]
-    towers = _settings(length=48, batch_size=128, epochs=3.0, log_every=50) + ["--gin.Cosine.peak=1e-3"]
-    ngrams = _settings(length=128, batch_size=256, epochs=5.0, log_every=50)
-    jobs = {
+    towers = _settings(length=32, batch_size=128, epochs=1.0, log_every=50) + ["--gin.Cosine.peak=1e-3"]
+    ngrams = _settings(length=128, batch_size=256, epochs=3.0, log_every=50)
+    return {
         "ngrams": (_searching, "ngrams", None, "hashed_ngrams", files, [*flags, *ngrams]),
         "pretrained": (_searching, "pretrained", bench.pretrained, "two_tower", files, [*flags, *towers]),
         "scratch": (_searching, "scratch", bench.pretrained, "two_tower", files, [*flags, *towers, "--from_scratch"]),
     }
-    run_jobs(bench, "search_training", jobs)
-    run_jobs(bench, "search", {name: (_searched, files["test"], name) for name in ("judged", "all")})
 
 
 def _searching(
@@ -350,6 +344,11 @@ def _searching(
     return {"seconds": bench.seconds(f"search/{name}")}
 
 
+def search(bench: Bench) -> dict[str, Job]:
+    test = bench.file("search", "home_depot.test")
+    return {candidates: (_searched, test, candidates) for candidates in ("judged", "all")}
+
+
 def _searched(bench: Bench, data: str, candidates: str) -> Row:
     baselines = ["bm25", str(bench.work / "search/ngrams"), str(bench.work / "search/scratch")]
     flags = ["--kind=search", f"--candidates={candidates}", "--overlap=allow"]
@@ -357,7 +356,7 @@ def _searched(bench: Bench, data: str, candidates: str) -> Row:
     return bench.evaluate("search/pretrained", data, f"search_{candidates}", *flags)
 
 
-def understanding(bench: Bench) -> None:
+def understanding(bench: Bench) -> dict[str, Job]:
     sets = {
         "xsid": ("xsid_en.train", [f"xsid_{language}.test" for language in XSID]),
         "snips": ("snips_en.train", ["snips_en.test"]),
@@ -370,10 +369,10 @@ def understanding(bench: Bench) -> None:
         own = {"train": rows, "valid": bench.file("nlu", "xsid_en.valid")}
         split = own if name == "xsid" else _split(bench, name, rows)
         files = {test: bench.file("nlu", test) for test in tests}
-        epochs = 3.0 if name == "xsid" else 6.0
+        epochs = 2.0 if name == "xsid" else 6.0
         for start in ("pretrained", "scratch"):
             jobs[f"{name} {start}"] = (_understood, f"understanding/{name}", split, files, start, 0, epochs)
-    run_jobs(bench, "understanding", jobs)
+    return jobs
 
 
 def _untested(row: Row) -> Row | None:
@@ -414,7 +413,7 @@ def _split(bench: Bench, name: str, path: str) -> dict[str, str]:
     return {split: str(file) for split, file in files.items()}
 
 
-def attributes(bench: Bench) -> None:
+def attributes(bench: Bench) -> dict[str, Job]:
     jobs = {}
     for name in ("oa_mine", "ae110k"):
         train = bench.rows("attributes", f"{name}.train", f"{name}_train", _as_utterance)
@@ -422,9 +421,9 @@ def attributes(bench: Bench) -> None:
         split = _split(bench, name, train)
         for seed in SEEDS:
             for start in ("pretrained", "scratch"):
-                arguments = (f"attributes/{name}", split, tests, start, seed, 20.0)
+                arguments = (f"attributes/{name}", split, tests, start, seed, 12.0)
                 jobs[f"{name} {start} {seed}"] = (_understood, *arguments)
-    run_jobs(bench, "attributes", jobs)
+    return jobs
 
 
 def _as_utterance(row: Row) -> Row | None:
@@ -447,19 +446,22 @@ def published(bench: Bench) -> None:
         bench.results.add("published", benchmark, {model: figures[model] for model in ("DeepMatcher", "Ditto")})
 
 
-PARTS: Mapping[str, Callable[[Bench], None]] = {
+PARTS: Mapping[str, Callable[[Bench], dict[str, Job]]] = {
     "duplicates": duplicates,
     "labels": labels,
-    "search": search,
+    "search_training": search_training,
     "understanding": understanding,
     "attributes": attributes,
     "comparison": comparison,
 }
+AFTER = {"search": search}  # of what is trained
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=("pretrain", *PARTS), help="only this; several times")
+    parser.add_argument(
+        "--part", action="append", choices=("pretrain", *PARTS, *AFTER), help="only this; several times"
+    )
     parser.add_argument(
         "--work", type=Path, default=Path("runs/real_results"), help="folder of runs (default: %(default)s)"
     )
@@ -470,9 +472,9 @@ def main() -> None:
     bench = Bench(Path(os.environ["M5JAX_DATA"]), arguments.work.resolve())
     published(bench)
     pretrain(bench, arguments.steps)
-    for name, part in PARTS.items():
-        if arguments.part is None or name in arguments.part:
-            part(bench)
+    for parts in (PARTS, AFTER):
+        chosen = {name: part for name, part in parts.items() if arguments.part is None or name in arguments.part}
+        run_jobs(bench, {(name, key): job for name, part in chosen.items() for key, job in part(bench).items()})
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ PAGE = REPOSITORY / "docs" / "results.md"
 PLOT = REPOSITORY / "docs" / "images" / "results_by_labels.png"
 STARTS = {"pretrained": "pre-trained", "masked_lm": "masked LM alone", "scratch": "from scratch"}
 SYSTEMS = {"bm25": "BM25", "ngrams": "hashed n-grams", "scratch": "two towers, from scratch"}
+ROWS, LENGTH = 32, 128  # of a batch of masked LM
 COUNTS = ("10", "100", "1000", "all")
 
 Parts = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -118,6 +119,17 @@ def attributes(parts: Parts) -> list[list[str]]:
     return rows
 
 
+def cost(parts: Parts) -> list[list[str]]:
+    masked_lm = parts["pretrain"]["masked_lm"]
+    tokens = masked_lm["steps"] * ROWS * LENGTH
+    rows = [["part", "runs", "minutes"], ["masked LM", "1", f"{tokens / masked_lm['tokens_per_second'] / 60:.0f}"]]
+    named = {"matching": [parts["pretrain"]["matching"]]}
+    names = ("duplicates", "labels", "search_training", "understanding", "attributes", "comparison")
+    for name, runs in (named | {name: list(parts[name].values()) for name in names}).items():
+        rows.append([name.replace("_", " "), f"{len(runs)}", f"{sum(run['seconds'] for run in runs) / 60:.0f}"])
+    return rows
+
+
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
@@ -138,6 +150,7 @@ TABLES: Mapping[str, Callable[[Parts], list[list[str]]]] = {
     "search": search,
     "understanding": understanding,
     "attributes": attributes,
+    "cost": cost,
 }
 
 

@@ -11,7 +11,7 @@ import gin
 import jax
 import numpy as np
 
-from m5jax.configuration.fine_tuned_run import RESULT, Result, pretrained_parameters, write_json
+from m5jax.configuration.fine_tuned_run import RESULT, Result, pretrained_parameters
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.log_file import logged
 from m5jax.configuration.prepare_fine_tuning import Prepared, keep, prepare
@@ -20,6 +20,7 @@ from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.errors import UserError
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import format_table
+from m5jax.files import write_json
 from m5jax.finetuning.answering import make_answerer
 from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, measure
 from m5jax.finetuning.assessment import fingerprint

@@ -204,17 +204,6 @@ def read_tokenizer(run_dir: Path, config: FineTuning) -> Tokenizer:
     return Vocabulary.load(run_dir / VOCABULARY)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a value whole or not at all; raises UserError where that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def read_labels(run_dir: Path) -> Labels:
     """Returns the labels of a fine-tuning; raises UserError where they cannot be read."""
     try:

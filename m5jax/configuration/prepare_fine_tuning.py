@@ -8,12 +8,13 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from m5jax.configuration.fine_tuned_run import LABELS, NGRAMS, make_model, write_json
+from m5jax.configuration.fine_tuned_run import LABELS, NGRAMS, make_model
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.run_directory import VOCABULARY, keep_attributes, keep_vocabulary, read_attributes
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
+from m5jax.files import write_json
 from m5jax.finetuning.answers import fits
 from m5jax.finetuning.assessment import fingerprint
 from m5jax.finetuning.examples import Columns, Example, read_examples

@@ -3,7 +3,6 @@
 import dataclasses
 import fcntl
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings
 from m5jax.configuration.registry import CONFIGURABLES
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
+from m5jax.files import write_whole
 
 CONFIG, LOCK = "config.gin", ".lock"
 ATTRIBUTES = "attributes.json"
@@ -69,7 +69,7 @@ def begun(directory: Path, config: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise UserError(f"another process is training in {directory}") from error
         check_run_directory(directory, config)  # another run may have begun here since it was checked
-        _write_whole(directory / CONFIG, config)
+        write_whole(directory / CONFIG, config)
         yield
 
 
@@ -106,12 +106,10 @@ def keep_vocabulary(directory: Path, vocabulary: Path) -> Path:
             raise UserError(f"{kept} is not the vocabulary {vocabulary} that is configured; use another run directory")
         return kept
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_suffix(".tmp")
-        shutil.copyfile(vocabulary, temporary)
-        temporary.replace(kept)
+        content = vocabulary.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot write {kept}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {vocabulary}: {error.strerror or error}") from error
+    write_whole(kept, content)
     return kept
 
 
@@ -135,23 +133,14 @@ def kept_labels(directory: Path) -> tuple[str, ...] | None:
 
 def keep_labels(directory: Path, labels: Sequence[str]) -> None:
     """Writes the labels that the run predicts, in the order of their ids; raises UserError where that fails."""
-    _write_whole(directory / LABELS, json.dumps(labels, ensure_ascii=False, indent=0) + "\n")
+    write_whole(directory / LABELS, json.dumps(labels, ensure_ascii=False, indent=0) + "\n")
 
 
 def keep_attributes(directory: Path, attributes: AttributeFormat) -> None:
     """Writes the format of products in embeddings unless it is there; raises UserError where that fails."""
     path = directory / ATTRIBUTES
     if not path.exists():
-        _write_whole(path, json.dumps(dataclasses.asdict(attributes), ensure_ascii=False) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    try:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(path, json.dumps(dataclasses.asdict(attributes), ensure_ascii=False) + "\n")
 
 
 def read_attributes(directory: Path) -> AttributeFormat:

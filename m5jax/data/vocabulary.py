@@ -27,6 +27,7 @@ import sentencepiece
 from m5jax.data.serialize import FIELD_TOKENS
 from m5jax.data.vocabulary_sample import sample_texts
 from m5jax.errors import UserError
+from m5jax.files import write_whole
 
 PAD_ID, EOS_ID, UNK_ID, MASK_ID = 0, 1, 2, 3
 SENTINELS = tuple(f"<extra_id_{index}>" for index in range(100))
@@ -94,15 +95,7 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Writes the model file, without labels; raises UserError where that fails."""
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Complete or absent: another process may look for the file meanwhile.
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(self.model)
-            partial.replace(path)
-        except OSError as error:
-            raise UserError(f"cannot write the vocabulary {path}: {error.strerror}") from error
+        write_whole(Path(path), self.model)
 
     @property
     def text_size(self) -> int:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from m5jax.errors import UserError
+from m5jax.files import write_json
 
 FILE_NAME = "summary.json"
 MISSING = "–"
@@ -77,12 +77,7 @@ def write_summary(run_dir: Path, summary: RunSummary) -> Path:
         UserError: it cannot be written.
     """
     path = run_dir / FILE_NAME
-    replacement = path.with_suffix(".json.new")
-    try:
-        replacement.write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n", encoding="utf-8")
-        os.replace(replacement, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    write_json(path, dataclasses.asdict(summary))
     return path
 
 

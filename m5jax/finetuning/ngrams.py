@@ -12,6 +12,7 @@ from pathlib import Path
 
 from m5jax.data.serialize import plain_text
 from m5jax.errors import UserError
+from m5jax.files import write_whole
 from m5jax.models import NgramEncoderConfig
 
 _WORD = re.compile(r"\w+")
@@ -79,13 +80,7 @@ class Ngrams:
 
     def save(self, path: Path) -> None:
         """Writes the numbering; raises UserError where that fails."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n", encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(path, json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Ngrams":

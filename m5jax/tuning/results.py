@@ -2,15 +2,12 @@
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from m5jax.errors import UserError
 from m5jax.tuning.ranges import gin_text
 from m5jax.tuning.settings import Tuning
 from m5jax.tuning.worker import NOTE, STATES, Work
@@ -93,13 +90,3 @@ def trials_csv(trials: Trials, tuning: Tuning) -> str:
 def _iso(time: datetime | None) -> str:
     """Returns Optuna's local time with its zone."""
     return time.astimezone().isoformat(timespec="seconds") if time else ""
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file at once, over one that is there; raises UserError where that fails."""
-    try:
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m5jax.evaluation.figures import INK, figure_settings, inline_svg
+from m5jax.files import write_whole
 from m5jax.html_page import PALETTE, html_definitions, html_page, html_section, html_table
 from m5jax.tuning.ranges import gin_text
 from m5jax.tuning.results import (
@@ -22,7 +23,6 @@ from m5jax.tuning.results import (
     state,
     summary,
     trials_csv,
-    write_whole,
 )
 from m5jax.tuning.settings import Tuning
 from m5jax.tuning.study_directory import open_study, study_lock

@@ -114,7 +114,7 @@ def test_a_language_without_texts_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the vocabulary .*file/m"):
+    with pytest.raises(UserError, match="cannot write .*file/m"):
         train_vocabulary(TEXTS, COUNTS, size=600, output=tmp_path / "file" / "m")
 
 

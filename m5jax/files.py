@@ -1,0 +1,28 @@
+"""Files that are there whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from m5jax.errors import UserError
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, and the folders it is in, over one that is there; who reads it meanwhile finds either, whole.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, see `write_whole`."""
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
