@@ -1,6 +1,7 @@
 """Encoded examples in memory, and batches of any of them."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from m5jax.errors import UserError
 from m5jax.finetuning.examples import Example
 from m5jax.finetuning.ngrams import Ngrams
 from m5jax.finetuning.tasks import JointTask, Labels, RegressionTask, Task, TextToTextTask, TwoTowerTask, UtteranceTask
+from m5jax.objectives.pair_losses import NO_GROUP
 
 Batch = dict[str, np.ndarray]
 Tokenizer = Vocabulary | Ngrams
@@ -123,6 +125,20 @@ class PairRows:
     def lengths(self) -> np.ndarray:
         return np.maximum(self.left.lengths[self.pairs[:, 0]], self.right.lengths[self.pairs[:, 1]])
 
+    @functools.cached_property
+    def _fitting(self) -> np.ndarray:
+        """Left and right groups of the pairs that fit, int32 [distinct, 2], in order."""
+        left, right = self.pairs[self.fits > 0].T
+        return np.unique(np.stack([self.left_groups[left], self.right_groups[right]], axis=1), axis=0)
+
+    def fitting_groups(self, left_groups: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Returns which groups of right sides, of some, fit left sides of each of these groups, int32 [rows, several],
+        filled up with `NO_GROUP`."""
+        begin, end = (np.searchsorted(self._fitting[:, 0], left_groups, side) for side in ("left", "right"))
+        found = [self._fitting[start:stop, 1] for start, stop in zip(begin, end, strict=True)]
+        kept = [own[np.isin(own, among)].tolist() for own in found]
+        return Padded.of(kept).rows(np.arange(len(kept)), NO_GROUP)
+
     def batch(self, indices: np.ndarray, weights: np.ndarray) -> Batch:
         left, right = self.pairs[indices].T
         several = np.concatenate([right[:, None], self.negatives[indices]], axis=1)
@@ -137,6 +153,7 @@ class PairRows:
             "fits": self.fits[indices],
             "left_groups": self.left_groups[left],
             "right_groups": self.right_groups[several],
+            "fitting_groups": self.fitting_groups(self.left_groups[left], np.unique(self.right_groups[several])),
             "weights": weights,
         }
 

@@ -29,8 +29,6 @@ class Classification:
     label_smoothing: float = 0.0
     tag_weight: float = 1.0
 
-    is_of_whole_batch = False
-
     def __post_init__(self) -> None:
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(
@@ -77,8 +75,6 @@ class YesOrNo:
 
     positive_weight: float = 1.0
 
-    is_of_whole_batch = False
-
     def __post_init__(self) -> None:
         if not 0 < self.positive_weight < math.inf:
             raise UserError(f"YesOrNo.positive_weight = {self.positive_weight}; allowed: above 0")
@@ -97,8 +93,6 @@ class YesOrNo:
 @dataclasses.dataclass(frozen=True)
 class Regression:
     """Mean squared error of a model's one output with `labels`."""
-
-    is_of_whole_batch = False
 
     def __call__(
         self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None

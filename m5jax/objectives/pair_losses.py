@@ -17,6 +17,7 @@ from m5jax.objectives.objective import Sums
 
 _FORBIDDEN = -1e9  # the logit of a candidate that is left out
 NEGATIVES = ("hardest", "all")
+NO_GROUP = -(2**31)  # fills up lists of groups
 
 
 class Pairs(NamedTuple):

@@ -134,15 +134,15 @@ def known_pairs(batch: Batch) -> tuple[Array, Array, Array]:
     """Returns which candidates are the rows' own, which fit them as well, and which of all sides are of one group.
 
     bool [rows, rows * right], the same, and [2 * rows, 2 * rows]; see `Pairs`. A candidate fits a row where it is of
-    the row's group, or of the group of a right side that fits a left side of the row's group. Padding fits all, and all
-    fits it. Of one group are sides of one kind by their groups, and a left one with right ones that fit it.
+    the row's group, or of one of the row's `fitting_groups`, int [rows, several], of all training pairs. Padding fits
+    all, and all fits it. Of one group are sides of one kind by their groups, and a left one with right ones that fit.
     """
-    left_groups, right_groups, fits = batch["left_groups"], batch["right_groups"], batch["fits"] > 0
+    left_groups, right_groups, fitting_groups = (batch[f"{name}_groups"] for name in ("left", "right", "fitting"))
     rows, several = right_groups.shape
     own = jnp.zeros((rows, rows, several), bool).at[:, :, 0].set(jnp.eye(rows, dtype=bool))
     same_left = left_groups[:, None] == left_groups[None, :]
     same_right = right_groups[:, :1] == right_groups.reshape(1, -1)
-    by_others = jnp.matmul((same_left & fits[None, :]).astype(jnp.float32), same_right.astype(jnp.float32)) > 0
+    by_others = jnp.any(fitting_groups[:, :, None] == right_groups.reshape(1, 1, -1), axis=1)
     known = by_others.reshape(own.shape) | (left_groups[:, None, None] == right_groups[None])
     padding = batch["weights"] <= 0
     left_out = (known | padding[:, None, None] | padding[None, :, None]) & ~own

@@ -1,5 +1,6 @@
 """Encoded examples: how texts share the room there is, and what batches of them hold."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,7 @@ from m5jax.finetuning.tasks import (
     TwoTowerTask,
     UtteranceTask,
 )
+from m5jax.objectives.pair_losses import NO_GROUP
 from tests.finetuning.conftest import WORDS
 
 
@@ -264,10 +266,22 @@ def test_a_text_is_of_the_group_that_a_row_names_on_both_sides(vocabulary: Vocab
     assert left[1] != left[0]
 
 
+def test_what_fits_a_left_side_in_any_training_pair_is_known_in_each_batch(vocabulary: Vocabulary) -> None:
+    fitting = [("query", "one"), ("query", "two"), ("other", "two"), ("third", "one")]
+    examples = [example(*texts, label=3.0) for texts in fitting] + [example("query", "three", label=1.0)]
+    rows = pair_rows(examples, vocabulary)
+    groups = {text: rows.right_groups[place] for place, text in enumerate(pair_sides(examples)[1])}
+    batch = rows.batch(np.array([0, 2]), np.ones(2, np.float32))  # a row of "query", and one with the other it fits
+    got = [sorted(group for group in own if group != NO_GROUP) for own in batch["fitting_groups"].tolist()]
+    assert got == [sorted([groups["one"], groups["two"]]), [groups["two"]]]
+    alone = rows.batch(np.array([4]), np.ones(1, np.float32))["fitting_groups"]
+    assert np.all(alone == NO_GROUP)  # what fits it is not in the batch
+
+
 def test_a_batch_of_pairs_has_mined_negatives_behind_the_own_side(vocabulary: Vocabulary) -> None:
     rows = pair_rows(PAIRS, vocabulary)
     negatives = np.array([[1, 2], [0, 2], [2, 0], [1, 0]])
-    with_negatives = PairRows(**(vars(rows) | {"negatives": negatives}))
+    with_negatives = dataclasses.replace(rows, negatives=negatives)
     weights = np.array([1, 2, 0], np.float32)
     for own, right in ((rows, [[2], [0], [1]]), (with_negatives, [[2, 1, 0], [0, 1, 2], [1, 2, 0]])):
         batch = own.batch(np.array([3, 0, 2]), weights)

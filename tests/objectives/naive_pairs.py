@@ -8,16 +8,23 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from m5jax.objectives.pair_losses import NO_GROUP
+
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is known of a batch: groups [rows] and [rows, right], and labels, fits and weights [rows]."""
+    """What is known of a batch: groups [rows] and [rows, right], and labels, fits and weights [rows].
+
+    Attributes:
+      elsewhere: left and right groups of pairs of other batches that fit.
+    """
 
     left_groups: np.ndarray
     right_groups: np.ndarray
     labels: np.ndarray
     fits: np.ndarray
     weights: np.ndarray
+    elsewhere: tuple[tuple[int, int], ...] = ()
 
     @property
     def rows(self) -> range:
@@ -25,18 +32,26 @@ class Known:
 
     @property
     def batch(self) -> dict[str, np.ndarray]:
-        return dataclasses.asdict(self)
+        names = ("left_groups", "right_groups", "labels", "fits", "weights")
+        fitting = [sorted(self._fitting(row)) for row in self.rows]
+        groups = np.full((len(fitting), 24), NO_GROUP, np.int32)
+        for row, own in enumerate(fitting):
+            groups[row, : len(own)] = own
+        return {name: getattr(self, name) for name in names} | {"fitting_groups": groups}
+
+    def _fitting(self, row: int) -> set[int]:
+        """Returns the groups of right sides that fit the left side of a row."""
+        left = self.left_groups[row]
+        own = {
+            int(self.right_groups[other][0])
+            for other in self.rows
+            if self.fits[other] and self.left_groups[other] == left
+        }
+        return own | {other for group, other in self.elsewhere if group == left}
 
     def fits_left(self, row: int, group: int) -> bool:
         """Whether right sides of a group fit the left side of a row, for all that is known."""
-        if group == self.left_groups[row]:
-            return True
-        return any(
-            self.fits[other]
-            and self.left_groups[other] == self.left_groups[row]
-            and self.right_groups[other][0] == group
-            for other in self.rows
-        )
+        return group == self.left_groups[row] or group in self._fitting(row)
 
     def is_negative(self, row: int, other: int, place: int) -> bool:
         """Whether a right side of another row, or one mined for this one, is a negative of a row."""
@@ -76,6 +91,7 @@ def known_batches(draw: Any) -> Known:
         labels,
         (labels >= 0.5).astype(np.float32),
         random.choice([0.0, 0.5, 1.0, 3.0], rows).astype(np.float32),
+        tuple((int(random.integers(groups)), int(random.integers(2 * groups))) for _ in range(rows)),
     )
 
 
