@@ -376,7 +376,9 @@ def understanding(bench: Bench) -> dict[str, Job]:
 
 
 def _untested(row: Row) -> Row | None:
-    return None if row.get("same_text_in_eval") else row
+    # Some tags of xSID's training part are broken.
+    is_whole = all(tag == "O" or tag.startswith(("B-", "I-")) for tag in row["slots"])
+    return row if is_whole and not row.get("same_text_in_eval") else None
 
 
 def _understood(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from benchmarks import real_results_page
 from m5jax.cli.main import main
 from tests.configuration.pretrained_run import encoder, pairs, write_rows, write_run
 
@@ -31,6 +32,12 @@ PRODUCTS = [
     for language, color, thing in (("en", "red", "kettle"), ("de", "rot", "Kessel"))
     for index in range(120)
 ]
+
+
+def test_the_tables_of_results_are_the_benchmark_s():
+    page = REPOSITORY / "docs" / "results.md"
+    parts = json.loads(real_results_page.RESULT.read_text(encoding="utf-8"))["parts"]
+    assert real_results_page.filled(page.read_text(encoding="utf-8"), parts) == page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
