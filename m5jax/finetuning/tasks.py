@@ -56,7 +56,7 @@ class TwoTowerTask:
     """Pairs of texts, each embedded by a tower; see `TwoTowerConfig`. Rows have `left`, `right` and `label`.
 
     Attributes:
-      labels: of pairs; None: 0 or 1. Rows without a label are pairs that fit.
+      labels: of pairs. Rows without a label are pairs that fit.
       shared, projection, similarity, temperature: as of `TwoTowerConfig`.
     """
 

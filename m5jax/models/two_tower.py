@@ -159,7 +159,9 @@ class TwoTower(nnx.Module):
 
     def _turned(self, left: Array) -> Array:
         size = left.shape[-1]
-        return left @ self.bilinear[...][:size, :size] if self.config.similarity == "bilinear" else left
+        if self.config.similarity != "bilinear":
+            return left
+        return jnp.matmul(left, self.bilinear[...][:size, :size], precision=jax.lax.Precision.HIGHEST)
 
     def _spread(self, left: Array) -> float:
         """Returns how products grow with the size of embeddings."""

@@ -95,6 +95,8 @@ class Training:
       flops_per_token: of forward and backward, for the model's FLOP utilization.
       initial: called where there is no checkpoint yet; the arrays that it returns are taken over, in place of drawn
         ones, and the first evaluation is of step 0.
+      refresh: changes what `batches` give, by the parameters that there are: called with the number of the refresh and
+        these, before the first step and every `refresh_every` steps; what it returns is logged. None: nothing does.
     """
 
     run_dir: Path

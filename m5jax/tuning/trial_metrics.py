@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 EVALUATION = "evaluation/"
+_FINITE = ("train/loss", "train/gradient_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TrialMetrics:
       values: of the metric by step, in the order written.
       newest_step: of any line; -1: there is none.
       names: of all that was written.
-      diverged: the first that was not finite, with its step; empty: all were.
+      diverged: the first of loss, gradient and metric that was not finite, with its step; empty: all were.
     """
 
     values: dict[int, float]
@@ -46,7 +47,7 @@ def read_trial_metrics(run_dir: Path, metric: str) -> TrialMetrics:
         names |= row.keys()
         if metric in row:
             values.setdefault(row["step"], row[metric])
-        infinite = [name for name, value in row.items() if not math.isfinite(value)]
+        infinite = [name for name in (*_FINITE, metric) if not math.isfinite(row.get(name, 0.0))]
         if infinite and not diverged:
             diverged = f"{infinite[0]} is {row[infinite[0]]} at step {row['step']}"
     if not values and metric.startswith(EVALUATION) and any(name.startswith(EVALUATION) for name in names):
