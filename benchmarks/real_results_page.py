@@ -56,6 +56,8 @@ def matching(parts: Parts) -> list[list[str]]:
 def duplicates(parts: Parts) -> list[list[str]]:
     rows = [["benchmark", "pairs", "DeepMatcher", "Ditto", "m5jax, pre-trained", "m5jax, from scratch", "gain"]]
     for benchmark, others in parts["published"].items():
+        if f"{benchmark} scratch 0" not in parts["duplicates"]:
+            continue
         found = {start: f1_of(parts["duplicates"], f"{benchmark} {start}") for start in ("pretrained", "scratch")}
         gain = np.mean(found["pretrained"]) - np.mean(found["scratch"])
         count = parts["duplicates"][f"{benchmark} pretrained 0"]["rows"]
@@ -157,12 +159,14 @@ TABLES: Mapping[str, Callable[[Parts], list[list[str]]]] = {
 def filled(page: str, parts: Parts) -> str:
     """Returns a page with each table between its marks."""
     for name, table in TABLES.items():
-        head, *rows = table(parts)
-        lines = [head, ["---"] * len(head), *rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        try:
+            head, *rows = table(parts)
+            text = "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+        except KeyError:  # a part that was not run
+            text = "Not measured yet."
         page, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)",
-            lambda found, text=text: found[1] + text + found[2],
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)",
+            lambda found, text=text: f"{found[1]}{text}\n{found[2]}",
             page,
             flags=re.S,
         )

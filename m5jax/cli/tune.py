@@ -107,13 +107,17 @@ def run(arguments: argparse.Namespace) -> int:
     jax.config.update("jax_platforms", "cpu")
     from m5jax.training.interruption import EXIT_INTERRUPTED
     from m5jax.tuning.study import work_on_study
+    from m5jax.tuning.study_directory import JOURNAL
     from m5jax.tuning.tune_report import write_results
 
     work = make_work(arguments)
     try:
         finished = work_on_study(work, arguments.workers)
-    finally:
-        print(write_results(work))
+    except UserError:
+        if (work.directory / JOURNAL).exists():
+            print(write_results(work))
+        raise
+    print(write_results(work))
     if finished:
         return 0
     print("m5jax: stopped; run the same command to go on")

@@ -125,8 +125,9 @@ def test_an_evaluation_of_the_baseline_itself_says_the_same_and_is_compared(
     assert first["wide"] == pytest.approx(wanted)
     compared = {row.metric: row for row in compare(runs["wide"], runs["narrow"], "one", samples=20).metrics}
     for name in ("map", "ndcg@10", "recall@1"):
-        assert compared[name].first == pytest.approx(first["wide"][f"weighted_{name}"])
-        assert compared[name].second == pytest.approx(second["narrow"][f"weighted_{name}"])
+        assert compared[name].first == pytest.approx(first["wide"][name])
+        assert compared[f"weighted_{name}"].first == pytest.approx(first["wide"][f"weighted_{name}"])
+        assert compared[f"weighted_{name}"].second == pytest.approx(second["narrow"][f"weighted_{name}"])
 
 
 def test_a_model_that_reads_both_sides_together_ranks_judged_documents(

@@ -61,5 +61,6 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_an_unwritable_place_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
-        write_summary(tmp_path / "missing", SUMMARY)
+        write_summary(tmp_path / "file", SUMMARY)
