@@ -15,6 +15,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -88,18 +89,17 @@ def read_ranking(path: Path) -> Ranking:
         return Ranking(arrays["indices"], arrays["scores"])
 
 
-def measure_all(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Returns a row for each search, the exact one first."""
+def measure_all(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields a row for each search, the exact one first."""
     for seed, (name, count) in enumerate({"documents": arguments.documents, "queries": arguments.queries}.items(), 1):
         write_embeddings(folder / f"{name}.npy", count, arguments.width, arguments.directions, seed)
-    found: list[dict[str, Any]] = [{"search": "nothing", **measure_alone(None, folder, arguments.top)}]
+    yield {"search": "nothing", **measure_alone(None, folder, arguments.top)}
     for name in SEARCHES:
         row: dict[str, Any] = {"search": name, **measure_alone(name, folder, arguments.top)}
         row["queries_per_second"] = arguments.queries / row["search_seconds"]
         row["recall"] = recall(read_ranking(folder / f"{name}.npz"), read_ranking(folder / "exact, streamed.npz"))
-        found.append(row)
         print(f"{name}: {row['search_seconds']:.1f} s", file=sys.stderr, flush=True)
-    return found
+        yield row
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -125,13 +125,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.small:
         vars(arguments).update(SMALL)
+    sizes = {name: getattr(arguments, name) for name in ("documents", "queries", "width", "directions", "top")}
+    written = {"environment": environment() | {"faiss-cpu": metadata.version("faiss-cpu")}, **sizes}
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        found = measure_all(arguments, Path(folder))
-    if not arguments.small:
-        sizes = {name: getattr(arguments, name) for name in ("documents", "queries", "width", "directions", "top")}
-        environment_with_faiss = environment() | {"faiss-cpu": metadata.version("faiss-cpu")}
-        written = {"environment": environment_with_faiss, **sizes, "found": found}
-        RESULT.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        for row in measure_all(arguments, Path(folder)):
+            found.append(row)
+            if not arguments.small:  # after each: an index of all documents takes its time
+                RESULT.write_text(json.dumps({**written, "found": found}, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
 
