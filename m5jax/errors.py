@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend: one line that says what is wrong, where, and what is allowed."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 _MOST_NAMES = 20
@@ -22,6 +23,33 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     else:
         hint = f"no {kind} is known here"
     return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def wrong_field(settings: object, name: str, allowed: str) -> UserError:
+    """Returns the error for a field of settings that does not have an allowed value."""
+    return UserError(f"{type(settings).__name__}.{name} = {getattr(settings, name)}; allowed: {allowed}")
+
+
+def check_least(settings: object, **least: float) -> None:
+    """Raises UserError where a field is below the least value it may have; None is let pass."""
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value is not None and not value >= lowest:
+            raise wrong_field(settings, name, f"{lowest} and above")
+
+
+def check_above_zero(settings: object, *names: str) -> None:
+    """Raises UserError where a field is not a finite number above 0."""
+    for name in names:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise wrong_field(settings, name, "above 0")
+
+
+def check_below_one(settings: object, *names: str) -> None:
+    """Raises UserError where a field is not from 0 to below 1, as a rate of dropout is."""
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise wrong_field(settings, name, "0 up to, not including, 1")
 
 
 def first_line(error: Exception) -> str:

@@ -38,6 +38,7 @@ MODELS = [
     "encoder_decoder",
     "heads",
     "layers",
+    "lexical",
     "low_rank",
     "ngram_encoder",
     "products",

@@ -57,12 +57,13 @@ class TwoTowerTask:
 
     Attributes:
       labels: of pairs. Rows without a label are pairs that fit.
-      shared, projection, similarity, temperature: as of `TwoTowerConfig`.
+      shared, projection, lexical, similarity, temperature: as of `TwoTowerConfig`.
     """
 
     labels: PairLabels = PairLabels()  # noqa: RUF009 (immutable)
     shared: bool = True
     projection: int = 0
+    lexical: int = 0
     similarity: str = "cosine"
     temperature: float = 0.1
 
@@ -82,6 +83,7 @@ class TwoTowerTask:
             encoder=encoder,
             shared=self.shared,
             projection=self.projection,
+            lexical=self.lexical,
             similarity=self.similarity,
             temperature=self.temperature,
         )

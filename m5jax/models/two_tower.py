@@ -6,16 +6,16 @@ where it was trained for these.
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.errors import UserError, unknown_name
-from m5jax.models.encoder import EncoderConfig
+from m5jax.errors import UserError, check_least, unknown_name
+from m5jax.models.encoder import Encoder, EncoderConfig
 from m5jax.models.layers import gelu, normal_parameter
+from m5jax.models.lexical import LexicalEmbedding
 from m5jax.models.ngram_encoder import NgramEncoderConfig
 from m5jax.models.products import linear
 
@@ -32,6 +32,7 @@ class TwoTowerConfig:
       encoder: of each tower.
       shared: both sides have one tower; else each has its own, equal at first where they are pre-trained.
       projection: size of an embedding, projected from what the encoder pools; 0: as that.
+      lexical: size of a part after that, of which tokens a text has (`m5jax.models.lexical`); 0: there is none.
       similarity: of two embeddings u and v, "cosine", "dot", "bilinear" (u W v), or "mlp" of [u, v, |u - v|, u * v]
         (arXiv 1705.02364), which no index can search.
       temperature: that similarities are divided by at first; it is learned (arXiv 2103.00020, section 2.3).
@@ -40,14 +41,16 @@ class TwoTowerConfig:
     encoder: EncoderConfig | NgramEncoderConfig
     shared: bool = True
     projection: int = 0
+    lexical: int = 0
     similarity: str = "cosine"
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
         if self.similarity not in SIMILARITIES:
             raise unknown_name("TwoTowerConfig.similarity", self.similarity, SIMILARITIES)
-        if self.projection < 0:
-            raise UserError(f"TwoTowerConfig.projection = {self.projection}; allowed: 0 and above")
+        check_least(self, projection=0, lexical=0)
+        if self.lexical and isinstance(self.encoder, NgramEncoderConfig):
+            raise UserError("TwoTowerConfig.lexical is of encoders; a bag of n-grams is one of words already")
         if not 1 / LARGEST_SCALE <= self.temperature < math.inf:
             raise UserError(f"TwoTowerConfig.temperature = {self.temperature}; allowed: {1 / LARGEST_SCALE} and above")
 
@@ -61,7 +64,7 @@ class TwoTowerConfig:
     @property
     def size(self) -> int:
         """Of an embedding."""
-        return self.projection or self.encoder.width
+        return (self.projection or self.encoder.width) + self.lexical
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -78,9 +81,13 @@ class TwoTower(nnx.Module):
         if not config.shared:
             self.right_encoder = config.encoder.make(rngs)
         if config.projection:
-            self.projection = normal_parameter(rngs, (width, size), ("embed", "mlp"), width**-0.5)
+            shape = (width, config.projection)
+            self.projection = normal_parameter(rngs, shape, ("embed", "mlp"), width**-0.5)
             if not config.shared:
-                self.right_projection = normal_parameter(rngs, (width, size), ("embed", "mlp"), width**-0.5)
+                self.right_projection = normal_parameter(rngs, shape, ("embed", "mlp"), width**-0.5)
+        if config.lexical:
+            self.lexical = LexicalEmbedding(config.encoder.vocab_size, width, config.lexical, rngs)
+            self.lexical_share = nnx.Param(jnp.zeros((1,), jnp.float32), logical_axes=("positions",))
         if config.similarity == "bilinear":
             self.bilinear = nnx.Param(jnp.eye(size, dtype=jnp.float32), logical_axes=("embed", "mlp"))
         elif config.similarity == "mlp":
@@ -110,6 +117,12 @@ class TwoTower(nnx.Module):
         if self.config.projection:
             projection = self.right_projection if own else self.projection
             embeddings = linear(embeddings, projection, self.config.compute_dtype).astype(jnp.float32)
+        if self.config.lexical:
+            assert isinstance(encoder, Encoder)  # as the config has checked
+            words = self.lexical(inputs, encoder.token_embeddings(inputs), segment_ids > 0)
+            share = jax.nn.sigmoid(self.lexical_share[0])
+            parts = jnp.sqrt(1.0 - share) * _unit(embeddings), jnp.sqrt(share) * _unit(words)
+            embeddings = jnp.concatenate(parts, axis=-1)
         return self._normed(embeddings)
 
     def searchable(self, embeddings: Float[Array, "batch size"]) -> Float[Array, "batch size"]:
@@ -177,8 +190,10 @@ class TwoTower(nnx.Module):
             raise UserError(f"the similarity mlp is of whole embeddings; they cannot be cut to {size} dimensions")
         return self._normed(embeddings[..., :size])
 
-    def _normed(self, embeddings: Any) -> Array:
-        if self.config.similarity != "cosine":
-            return embeddings
-        norm = jnp.sqrt(jnp.sum(jnp.square(embeddings), axis=-1, keepdims=True) + _SMALLEST_NORM**2)
-        return embeddings / norm
+    def _normed(self, embeddings: Array) -> Array:
+        return _unit(embeddings) if self.config.similarity == "cosine" else embeddings
+
+
+def _unit(embeddings: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
+    norm = jnp.sqrt(jnp.sum(jnp.square(embeddings), axis=-1, keepdims=True) + _SMALLEST_NORM**2)
+    return embeddings / norm

@@ -137,8 +137,8 @@ def test_one_label_is_not_enough(task: Task) -> None:
 
 
 def test_models_have_what_a_task_says() -> None:
-    task = TwoTowerTask(shared=False, projection=8, similarity="dot", temperature=0.5)
-    expected = TwoTowerConfig(encoder=ENCODER, shared=False, projection=8, similarity="dot", temperature=0.5)
+    task = TwoTowerTask(shared=False, projection=8, lexical=4, similarity="dot", temperature=0.5)
+    expected = TwoTowerConfig(encoder=ENCODER, shared=False, projection=8, lexical=4, similarity="dot", temperature=0.5)
     assert task.model(ENCODER, Labels()) == expected
     labels = Labels(("a", "b", "c"), ("O", "B-x"))
     for own, classes, tags in (

@@ -18,9 +18,11 @@ SIMILARITIES = ("cosine", "dot", "bilinear", "mlp")
 
 
 @functools.cache
-def towers(similarity="cosine", projection=SIZE, shared=True, encoder=NGRAMS):
+def towers(similarity="cosine", projection=SIZE, shared=True, encoder=NGRAMS, lexical=0):
     """Returns a model and its parameters, all of them random."""
-    config = TwoTowerConfig(encoder=encoder, shared=shared, projection=projection, similarity=similarity)
+    config = TwoTowerConfig(
+        encoder=encoder, shared=shared, projection=projection, lexical=lexical, similarity=similarity
+    )
     model, random = FunctionalModel.from_config(config), np.random.default_rng(0)
     parameters = jax.tree.map(
         lambda leaf: jnp.asarray(random.normal(0, 0.4, leaf.shape), jnp.float32), model.abstract_parameters
@@ -160,6 +162,49 @@ def embed_with_encoder(shared):
         lambda *rows, right=False: model.bind(parameters).embed(*rows, right=right), static_argnames="right"
     )
     return embed
+
+
+@pytest.mark.parametrize(("similarity", "projection", "shared"), [("cosine", 0, True), ("dot", SIZE, False)])
+def test_a_lexical_part_sums_the_vectors_of_tokens_as_loops_do(similarity, projection, shared):
+    model, parameters = towers(similarity, projection, shared, ENCODER, lexical=5)
+    plain, rest = towers(similarity, projection, shared, ENCODER)
+    rest = {name: parameters[name] for name in rest}
+    for right in (False, True):
+
+        def embed(model, parameters, right=right):
+            rows = inputs_of(TEXTS, 8)
+            return jax.jit(lambda tree: model.bind(tree).embed(*rows, right=right))(parameters)
+
+        def tokens(tree, ids, right=right):
+            module = model.bind(tree)
+            encoder = module.right_encoder if right and not shared else module.encoder
+            return encoder.token_embeddings(jnp.array([ids]))[0]
+
+        lexical, share = parameters["lexical"], 1 / (1 + np.exp(-np.array(parameters["lexical_share"])))
+        sums = []
+        for ids in TEXTS:
+            scores = np.array(tokens(parameters, ids)) @ np.array(lexical["importance"])
+            weights = np.log1p(np.exp(scores + np.array(lexical["importance_bias"])))
+            sums.append(weights @ np.array(lexical["vectors"])[ids])
+        contextual = unit(np.array(embed(plain, rest)))
+        expected = np.concatenate([np.sqrt(1 - share) * contextual, np.sqrt(share) * unit(np.stack(sums))], axis=1)
+        got = embed(model, parameters)
+        assert got.shape[1] == model.config.size == (projection or ENCODER.width) + 5
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_at_first_texts_are_as_near_as_the_tokens_they_share():
+    config = TwoTowerConfig(encoder=ENCODER, lexical=4096)
+    model = FunctionalModel.from_config(config)
+    parameters = jax.jit(model.init)(jax.random.key(0))
+    embed = jax.jit(lambda *rows: model.bind(parameters).embed(*rows))
+    words = np.sqrt(2) * embed(*inputs_of([[3, 4, 5, 6], [6, 5, 7, 8], [9, 10, 11, 12]], 4))[:, ENCODER.width :]
+    np.testing.assert_allclose(words @ words.T, [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]], atol=0.05)
+
+
+def test_a_bag_of_n_grams_has_no_lexical_part():
+    with pytest.raises(UserError, match="TwoTowerConfig.lexical is of encoders"):
+        TwoTowerConfig(encoder=NGRAMS, lexical=4)
 
 
 def test_padding_does_not_matter():
