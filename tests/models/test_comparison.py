@@ -86,15 +86,15 @@ def test_a_classifier_compares_the_items_of_its_sequence(compared):
     rest = {name: value for name, value in parameters.items() if name != "comparison"}
     inputs = jnp.array([[7, 8, END, 7, 8, END, 0, 0], [7, 8, END, 9, 6, END, 0, 0]])
     segment_ids = (inputs > 0).astype(jnp.int32)
-    plain = without.bind(rest)
-    states = plain.encoder.states(inputs, segment_ids)
+    states = jax.jit(lambda tree: without.bind(tree).encoder.states(inputs, segment_ids))(rest)
     module = model.bind(parameters)
     hidden = states * (segment_ids > 0)[..., None]
     mean = np.array(hidden.sum(1) / 6, np.float64) @ np.array(parameters["dense"], np.float64)
     items = item_numbers(inputs, inputs > 0, END)
     mean += module.comparison(module.encoder.token_embeddings(inputs), states, items)
     expected = np.array([[gelu(x) for x in row] for row in mean]) @ np.array(parameters["output"]["kernel"])
-    np.testing.assert_allclose(module(inputs, segment_ids).classes, expected, atol=1e-5)
+    got = jax.jit(lambda tree: model.bind(tree)(inputs, segment_ids).classes)(parameters)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def test_padding_does_not_matter(compared):
@@ -110,6 +110,7 @@ def test_frozen_layers_have_constant_embeddings():
     model = FunctionalModel.from_config(config)
     parameters = jax.jit(model.init)(jax.random.key(0))
     inputs = jnp.array([[7, 8, END, 9, 8, END]])
-    gradient = jax.grad(lambda tree: model.bind(tree)(inputs, jnp.ones_like(inputs)).classes.sum())(parameters)
+    classes = jax.grad(lambda tree: model.bind(tree)(inputs, jnp.ones_like(inputs)).classes.sum())
+    gradient = jax.jit(classes)(parameters)
     assert not np.any(gradient["encoder"]["embedding"])
     assert np.any(gradient["comparison"]["embedded"]["query"])

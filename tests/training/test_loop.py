@@ -16,6 +16,7 @@ from m5jax.errors import UserError
 from m5jax.models import Parameters
 from m5jax.training.checkpoints import Checkpoints
 from m5jax.training.interruption import TrainingInterrupted
+from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.loop import TrainerConfig, train
 from m5jax.training.run_log import read_metrics
 from m5jax.training.state import TrainState, abstract_state
@@ -103,6 +104,24 @@ def test_stopped_and_resumed_is_the_same_run(step: int, straight: Path, tmp_path
     assert result.step == 40
     assert_same(final_state(tmp_path, 40), final_state(straight, 40))
     assert history(tmp_path) == history(straight)
+
+
+def test_a_stop_keeps_the_evaluation_that_its_checkpoint_is_chosen_by(tmp_path: Path) -> None:
+    keep = KeepPolicy(last=1, best="evaluation/en/loss", largest=False)
+    values = iter((2.0, 1.0))
+    run = training(
+        tmp_path,
+        40,
+        evaluate_every=10,
+        keep=keep,
+        batches=TinyBatches(at_batch(20, terminate)),
+        evaluate=lambda parameters: {"evaluation/en/loss": next(values)},
+    )
+    with pytest.raises(TrainingInterrupted, match="interrupted at step 20"):
+        train(run)
+    with Checkpoints(tmp_path / "checkpoints", keep) as checkpoints:
+        assert checkpoints.best() == (20, {"evaluation/en/loss": 1.0})
+    assert evaluations(tmp_path) == {10: 2.0, 20: 1.0}
 
 
 def test_killed_and_resumed_is_the_same_run(straight: Path, tmp_path: Path) -> None:
@@ -248,6 +267,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_good_checkpoints(
     state, index = final_state(tmp_path, last_good)
     assert index == last_good
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(state["parameters"])))
+
+
+@pytest.mark.parametrize("due", ["evaluate_every", "checkpoint_every"])
+def test_a_loss_that_is_not_finite_is_logged_before_its_interval_ends(due: str, tmp_path: Path) -> None:
+    every = {"evaluate_every": 0, "checkpoint_every": 0, due: 6}
+    with pytest.raises(UserError, match="the loss is nan at step 12"):
+        train(training(tmp_path, 40, log_every=100, batches=TinyBatches(make=poisoned), **every))
+    losses = {step: value for step, name, value in history(tmp_path) if name == "train/loss"}
+    assert list(losses) == [12]
+    assert np.isnan(losses[12])
+    assert list(evaluations(tmp_path)) == ([6] if due == "evaluate_every" else [])
 
 
 def test_a_damaged_checkpoint_costs_its_steps_and_no_more(

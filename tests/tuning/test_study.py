@@ -2,16 +2,20 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from m5jax.errors import UserError
+from m5jax.tuning import worker
 from m5jax.tuning.study import work_on_study
+from m5jax.tuning.trial_process import End
 from tests.tuning.fake_run import STEPS, loss
 from tests.tuning.studies import make_work, told, trials_of
 
@@ -167,6 +171,23 @@ def test_a_trial_that_was_stopped_from_outside_stops_the_study_and_goes_on_later
     assert states(work) == {"COMPLETE": 1, "RUNNING": 1}
     assert work_on_study(work)
     assert states(work) == {"COMPLETE": 3}
+
+
+def test_a_trial_that_is_killed_while_the_study_stops_goes_on_later(tmp_path, monkeypatch):
+    """A scheduler signals all processes of a job, and one that is still starting has no handler yet."""
+    work, stop = make_work(tmp_path, trials=2), Event()
+
+    def killed(*arguments):
+        stop.set()
+        return End.BY_ITSELF, -signal.SIGTERM
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "run_process", killed)
+        worker.Worker(work, os.environ, stop, worker.Failures(1)).run()
+    (trial,) = trials_of(work)
+    assert (trial.state.name, trial.user_attrs) == ("RUNNING", {})
+    assert work_on_study(work)
+    assert states(work) == {"COMPLETE": 2}
 
 
 @pytest.mark.parametrize(
