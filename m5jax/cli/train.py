@@ -1,6 +1,7 @@
 """`m5jax train`: launches or resumes the run that gin files describe."""
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from m5jax.cli.flags import add_process_flags, join_others
@@ -68,12 +69,24 @@ def parse_run(command: list[str]) -> "Run":
     """Returns the run of a command line that begins with `train`; raises UserError where it is none."""
     from m5jax.configuration.load import load_run
 
+    parsed = parse_after_dashes(command, add_parser)
+    return load_run(parsed.gin_file, parsed.gin)
+
+
+def parse_after_dashes(command: list[str], *parsers: Callable[[Any], None]) -> argparse.Namespace:
+    """Returns the arguments of a command that stands after the -- of another, one of those that `parsers` add.
+
+    Raises:
+        UserError: it is none of these, or of one of several processes.
+    """
     parser = _Parser(allow_abbrev=False)
-    add_parser(parser.add_subparsers(required=True, metavar="train"))
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in parsers:
+        add(subparsers)
     parsed = parser.parse_args(split_gin_overrides(command))
     if parsed.distributed or (parsed.coordinator, parsed.processes, parsed.process) != (None,) * 3:
         raise UserError("after -- stands the command of one machine, without --distributed and --coordinator")
-    return load_run(parsed.gin_file, parsed.gin)
+    return parsed
 
 
 class _Parser(argparse.ArgumentParser):

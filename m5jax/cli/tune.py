@@ -5,7 +5,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from m5jax.cli import finetune, train
 from m5jax.cli.flags import parse_pairs, positive
@@ -93,13 +93,6 @@ def _read_finetune(parsed: argparse.Namespace) -> Any:
 READERS = {"train": _read_train, "finetune": _read_finetune}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises what it would end the process with."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"after -- stands no command of a trial: {message}")
-
-
 def run(arguments: argparse.Namespace) -> int:
     import jax
 
@@ -172,13 +165,7 @@ def _check_words(words: Sequence[str], ranges: Mapping[str, str]) -> None:
 
 def _describe(line: list[str]) -> dict[str, str]:
     """Returns what the command line of a trial configures but its directory; raises UserError where it is wrong."""
-    parser = _Parser(allow_abbrev=False)
-    subparsers = parser.add_subparsers(required=True, metavar="train | finetune")
-    for command in (train, finetune):
-        command.add_parser(subparsers)
-    parsed = parser.parse_args(train.split_gin_overrides(line))
-    if parsed.distributed or parsed.coordinator is not None:
-        raise UserError("after -- stands the command of one machine, without --distributed and --coordinator")
+    parsed = train.parse_after_dashes(line, train.add_parser, finetune.add_parser)
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)  # gin logs each place where it does not find a file; this is one of many readings
     try:

@@ -67,19 +67,19 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from m5jax.data.vocabulary_from_files import train_vocabulary_from_files
+    from m5jax.data.vocabulary_from_files import vocabulary_from_files
 
-    vocabulary = train_vocabulary_from_files(arguments.input, **_settings(arguments))
+    vocabulary, _ = vocabulary_from_files(arguments.input, **_settings(arguments))
     print(f"vocabulary of {vocabulary.size} pieces written to {arguments.output}")
     return 0
 
 
 def _extend(arguments: argparse.Namespace) -> int:
-    from m5jax.data.vocabulary_from_files import extend_vocabulary_from_files
+    from m5jax.data.vocabulary_from_files import vocabulary_from_files
     from m5jax.evaluation.tables import format_table
 
-    extended = extend_vocabulary_from_files(arguments.vocabulary, arguments.input, **_settings(arguments))
-    rows = [[name, f"{old:.3f}", f"{new:.3f}"] for name, (old, new) in extended.fertility.items()]
+    vocabulary, tokens = vocabulary_from_files(arguments.input, old=arguments.vocabulary, **_settings(arguments))
+    rows = [[name, f"{old:.3f}", f"{new:.3f}"] for name, (old, new) in tokens.items()]
     print(format_table(("tokens a word", "before", "after"), rows, ("left", "right", "right")))
-    print(f"\nvocabulary of {extended.vocabulary.size} pieces written to {arguments.output}")
+    print(f"\nvocabulary of {vocabulary.size} pieces written to {arguments.output}")
     return 0

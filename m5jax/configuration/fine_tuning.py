@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.finetuning.ngrams import HashedNgrams
 from m5jax.finetuning.overlap import POLICIES
 from m5jax.finetuning.tasks import (
@@ -96,10 +96,7 @@ class FineTuning:
             raise UserError("no run directory; add --run_dir=runs/NAME")
         if not self.train or not self.valid:
             raise UserError("files of training and of validation rows are needed; add --train=FILE and --valid=FILE")
-        least_of = {"length": 2, "steps": 0, "evaluate_every": 0}
-        for name, least in (least_of | dict.fromkeys(("batch_size", "accumulation", "refresh_every"), 1)).items():
-            if getattr(self, name) < least:
-                raise UserError(f"FineTuning.{name} = {getattr(self, name)}; allowed: {least} and above")
+        check_least(self, length=2, steps=0, evaluate_every=0, batch_size=1, accumulation=1, refresh_every=1)
         if not self.steps and self.epochs <= 0:
             raise UserError(f"FineTuning.epochs = {self.epochs}; allowed: above 0")
         if self.overlap not in POLICIES:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from m5jax.data.masking_policy import MaskingPolicy
 from m5jax.data.mixing import Proportional, UniMax
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig
 from m5jax.objectives import LanguageModel, SequenceToSequence
 from m5jax.training.loop import TrainerConfig
@@ -50,9 +50,7 @@ class DataConfig:
     replay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("length", "batch_size", "evaluation_examples"):
-            if getattr(self, name) < 1:
-                raise UserError(f"DataConfig.{name} = {getattr(self, name)}; a positive integer is needed")
+        check_least(self, length=1, batch_size=1, evaluation_examples=1)
         if self.materialized and self.cache_dir:
             raise UserError("DataConfig.materialized and DataConfig.cache_dir are both set; train from one of them")
         if not 0.0 <= self.replay < 1.0 or (self.replay > 0.0) != bool(self.replay_mixture):

@@ -14,7 +14,7 @@ from m5jax.data.records import ProductRecord
 from m5jax.data.serialize import ATTRIBUTE_TOKEN, VALUE_TOKEN, Part, join_parts, neutralize, product_parts
 from m5jax.data.typed_values import enumeration_key, normal_form
 from m5jax.data.vocabulary import SPARE_TOKENS
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_below_one, unknown_name
 
 STYLES = ("separators", "plain", "names", "typed")
 # In the place of <value>; the other spare tokens are for names, so that one model may read both styles.
@@ -57,8 +57,7 @@ class AttributeFormat:
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise unknown_name("style of attributes", self.style, STYLES)
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"AttributeFormat.dropout = {self.dropout}; allowed: 0 up to, not including, 1")
+        check_below_one(self, "dropout")
         if len(self.names) > len(NAME_TOKENS):
             raise UserError(f"{len(self.names)} attribute names have tokens; there are {len(NAME_TOKENS)}")
 

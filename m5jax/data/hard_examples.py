@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_below_one
 
 _LEAST_POWER = 1e-100
 
@@ -36,9 +36,7 @@ class HardExamples:
     drop_hardest: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("drop_easiest", "drop_hardest"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"HardExamples.{name} = {getattr(self, name)}; allowed: from 0 to below 1")
+        check_below_one(self, "drop_easiest", "drop_hardest")
         if self.drop_easiest + self.drop_hardest >= 1.0:
             raise UserError(
                 f"HardExamples.drop_easiest = {self.drop_easiest} and drop_hardest = {self.drop_hardest} leave "

@@ -4,6 +4,7 @@ A batch holds the features of `m5jax.data.packing.pack_window` with a leading [b
 follows from the arguments here, the corpus and the current vocabulary, on any number of threads.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,24 +94,8 @@ def training_batches(
     for task in tasks:
         check_not_empty(task, shape.feature_lengths, split, shard)
     rates = {each: mixture_rates(each, mixing, split) for each in names}
-
-    def packed(own: Mapping[str, float], seed: int) -> tf.data.Dataset:
-        """Returns the rows of a mixture, given the rates of its tasks."""
-        members = {number: task for number, task in enumerate(tasks) if task.name in own}
-        examples = _shuffled_examples(
-            members,
-            shape.feature_lengths,
-            split=split,
-            # Records of a corpus lie in a random order; those of other sources may be sorted.
-            buffers=[min(_SHUFFLE_BUFFER, counts[task.name]) for task in members.values()],
-            seed=seed,
-            shard_info=shard,
-            num_epochs=epochs,
-            use_cached=caches is not None,
-        )
-        mixed = mix_examples(examples, [own[task.name] for task in members.values()], seed, endless=epochs is None)
-        return shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})
-
+    reading = {"split": split, "shard_info": shard, "num_epochs": epochs, "use_cached": caches is not None}
+    packed = functools.partial(_packed_rows, tasks, shape, counts, reading)
     rows = packed(rates[name], seed)
     if replay_mixture:
         # A task of both mixtures is read in two orders.
@@ -187,15 +172,24 @@ def _data_read(tasks: Sequence[seqio.Task], counts: Mapping[str, int], rates: Ma
     return {"records": counts, "rates": rates, "corpora": corpora}
 
 
-def _shuffled_examples(
-    tasks: Mapping[int, seqio.Task], lengths: Mapping[str, int], *, buffers: Sequence[int], seed: int, **settings: Any
-) -> list[tf.data.Dataset]:
-    """Returns each task's examples with its number; `buffers` are records among which an order is drawn."""
-    settings |= {"shuffle": True}
-    return [
-        with_task_number(
-            task_examples(task, lengths, shuffle_buffer_size=buffer, seed=seed + _SEEDS_OF_A_TASK * number, **settings),
-            number,
-        )
-        for (number, task), buffer in zip(tasks.items(), buffers, strict=True)
-    ]
+def _packed_rows(
+    tasks: Sequence[seqio.Task],
+    shape: RowShape,
+    counts: Mapping[str, int],
+    reading: Mapping[str, Any],
+    rates: Mapping[str, float],
+    seed: int,
+) -> tf.data.Dataset:
+    """Returns the rows of the mixture of those tasks that have a rate; `reading` is of `task_examples`."""
+    examples, shares = [], []
+    for number, task in enumerate(tasks):
+        if task.name in rates:
+            # Records of a corpus lie in a random order; those of other sources may be sorted.
+            buffer, own_seed = min(_SHUFFLE_BUFFER, counts[task.name]), seed + _SEEDS_OF_A_TASK * number
+            own = task_examples(
+                task, shape.feature_lengths, shuffle=True, shuffle_buffer_size=buffer, seed=own_seed, **reading
+            )
+            examples.append(with_task_number(own, number))
+            shares.append(rates[task.name])
+    mixed = mix_examples(examples, shares, seed, endless=reading["num_epochs"] is None)
+    return shape.converter(pack=True)(mixed, shape.feature_lengths | {"task": 1})

@@ -12,17 +12,13 @@ import numpy as np
 
 from m5jax.evaluation.estimates import Estimate
 from m5jax.evaluation.figures import INK, figure_settings, inline_svg
-from m5jax.evaluation.report_data import Curve, Group, Line, Matrix
+from m5jax.evaluation.report_data import Curve, Group, Matrix
 from m5jax.evaluation.report_tables import metric_names, number
 from m5jax.html_page import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# A chart is some hundred pixels wide: more points only make the file heavy.
-MAXIMUM_POINTS = 600
-MOST_LABELS = 24
-OTHERS = "(others)"
 _LABEL_CHARACTERS = 32
 
 
@@ -37,10 +33,9 @@ def matrix_figures(matrices: Sequence[Matrix]) -> list[str]:
     """Returns a picture of each matrix: a cell is darker where a larger share of a label's units is."""
     figures = []
     for place, matrix in enumerate(matrices):
-        labels, counts = frequent_labels(matrix)
-        size = 2.0 + 0.42 * len(labels)
+        size = 2.0 + 0.42 * len(matrix.labels)
         title = f"{matrix.title}: rows are labels, columns what was predicted"
-        figure = _figure(f"matrix-{place}", title, (size + 0.8, size), _draw_matrix, labels, counts)
+        figure = _figure(f"matrix-{place}", title, (size + 0.8, size), _draw_matrix, matrix)
         # Else few labels would fill the width of the page.
         figures.append(f'<div style="max-width: {6 * size + 5:.0f}rem">{figure}</div>')
     return figures
@@ -67,21 +62,6 @@ def interval_figures(groups: Sequence[Group], name: str = "interval") -> list[st
     ]
 
 
-def frequent_labels(matrix: Matrix) -> tuple[list[str], np.ndarray]:
-    """Returns the labels with the most units, in order, and counts int64 [labels, labels]; the rest is `OTHERS`."""
-    counts = np.array(matrix.counts, np.int64).reshape(len(matrix.labels), len(matrix.labels))
-    if len(matrix.labels) <= MOST_LABELS:
-        return list(matrix.labels), counts
-    kept = MOST_LABELS - 1
-    units = counts.sum(axis=0) + counts.sum(axis=1)
-    order = np.sort(np.argsort(-units, kind="stable")[:kept])
-    place = np.full(len(units), kept)
-    place[order] = np.arange(kept)
-    merged = np.zeros((MOST_LABELS, MOST_LABELS), np.int64)
-    np.add.at(merged, (place[:, None], place[None, :]), counts)
-    return [*(matrix.labels[index] for index in order), OTHERS], merged
-
-
 def _figure(name: str, title: str, size: tuple[float, float], draw: Callable[..., None], *content: object) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -99,11 +79,10 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
         axes.axline((0, 0), slope=1, color="#888888", linestyle="dotted", linewidth=1.3)
     drawn = []
     for index, line in enumerate(curve.lines):
-        x, y = _thinned(line)
-        few = len(x) <= 20
+        few = len(line.x) <= 20
         drawn += axes.plot(
-            x,
-            y,
+            line.x,
+            line.y,
             color=PALETTE[index % len(PALETTE)],
             linewidth=1.6 if few else 1.1,
             marker="o" if few else "",
@@ -116,26 +95,19 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
         axes.legend(drawn, [_label(line.name) for line in curve.lines], fontsize="small", frameon=False)
 
 
-def _thinned(line: Line) -> tuple[np.ndarray, np.ndarray]:
-    """Returns x and y, [points] each: all, or so many of them at equal distances in order."""
-    places = np.arange(len(line.x))
-    if len(places) > MAXIMUM_POINTS:
-        places = np.linspace(0, len(places) - 1, MAXIMUM_POINTS).round().astype(int)
-    return np.array(line.x, np.float64)[places], np.array(line.y, np.float64)[places]
-
-
-def _draw_matrix(axes: "Axes", labels: Sequence[str], counts: np.ndarray) -> None:
+def _draw_matrix(axes: "Axes", matrix: Matrix) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
+    counts = np.array(matrix.counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # Text stays readable on the darkest cell, on a light as on a dark page.
     colors = LinearSegmentedColormap.from_list("share", [(*_rgb(PALETTE[0]), 0.0), (*_rgb(PALETTE[0]), 0.65)])
     axes.pcolormesh(shares, cmap=colors, vmin=0, vmax=1, edgecolors="none")
     for row, column in np.argwhere(counts):
         axes.text(column + 0.5, row + 0.5, f"{counts[row, column]:,}", ha="center", va="center", fontsize=7)
-    places = np.arange(len(labels)) + 0.5
-    axes.set_xticks(places, [_label(label) for label in labels], rotation=90)
-    axes.set_yticks(places, [_label(label) for label in labels])
+    places, labels = np.arange(len(counts)) + 0.5, [_label(label) for label in matrix.labels]
+    axes.set_xticks(places, labels, rotation=90)
+    axes.set_yticks(places, labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.grid(visible=False)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from m5jax.data.labelled_examples import OUTSIDE
+from m5jax.evaluation.metrics.checks import check_positives
 from m5jax.evaluation.metrics.classification import classification_metrics, click_metrics, regression_metrics
 from m5jax.evaluation.metrics.pairs import best_f1_threshold, expected_calibration_error, pair_metrics
 from m5jax.evaluation.metrics.understanding import count_utterances, understanding_metrics
@@ -82,12 +83,15 @@ def measure(
     examples, which is for validation data.
 
     Raises:
-      UserError: the examples do not let a metric be computed: all pairs have one label.
+      UserError: the examples do not let a metric be computed: no pair fits; or all do, and are clicks or without a
+        threshold.
     """
     everything = np.arange(len(examples))
     if task.kind != "pairs" or threshold is not None:
         return measurer(task, examples, answers, threshold)(everything)
-    least = best_f1_threshold(fits(task, examples), answers.scores)
+    positive = fits(task, examples)
+    check_positives(positive, negatives=True)
+    least = best_f1_threshold(positive, answers.scores)
     return measurer(task, examples, answers, least)(everything) | {"threshold": least}
 
 

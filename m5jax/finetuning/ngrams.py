@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from m5jax.data.serialize import plain_text
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.files import write_whole
 from m5jax.models import NgramEncoderConfig
 
@@ -36,9 +36,7 @@ class HashedNgrams:
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("width", "most", "buckets"):
-            if getattr(self, name) < 1:
-                raise UserError(f"HashedNgrams.{name} = {getattr(self, name)}; a positive integer is needed")
+        check_least(self, width=1, most=1, buckets=1)
 
     def config(self, ngrams: "Ngrams", length: int) -> NgramEncoderConfig:
         """Returns the config of the encoder of these n-grams."""
@@ -60,8 +58,7 @@ class Ngrams:
     buckets: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.buckets < 1:
-            raise UserError(f"Ngrams.buckets = {self.buckets}; a positive integer is needed")
+        check_least(self, buckets=1)
         object.__setattr__(self, "_numbers", {ngram: number for number, ngram in enumerate(self.known, start=1)})
 
     @property

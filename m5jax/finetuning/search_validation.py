@@ -1,4 +1,4 @@
-"""Validation by search, of pairs that all fit: without one that does not, pairs have no metrics."""
+"""Validation by search, of pairs that all fit: without one that does not, pairs have no threshold."""
 
 from collections.abc import Callable, Sequence
 

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from m5jax.data.catalog_records import ProductRecord
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_below_one
 from m5jax.retrieval.bm25 import BM25
 
 logger = logging.getLogger(__name__)
@@ -49,11 +49,7 @@ class SelfLabelling:
     field_dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if not 0 <= getattr(self, field.name) < 1:
-                raise UserError(
-                    f"SelfLabelling.{field.name} = {getattr(self, field.name)}; allowed: 0 up to, not including, 1"
-                )
+        check_below_one(self, *(field.name for field in dataclasses.fields(self)))
 
 
 def write_pairs(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from m5jax.errors import check_least
 from m5jax.models.decoding_cache import DecodingCache, KeysAndValues, empty_keys_and_values, put_keys_and_values
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import token_logits
@@ -50,7 +51,7 @@ class DecoderConfig(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts(("max_length",))
+        check_least(self, max_length=1)
         self.check_layers(("layers",))
 
     def make(self, rngs: nnx.Rngs) -> "Decoder":

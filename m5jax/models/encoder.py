@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.models.dot_product_attention import attention_mask
 from m5jax.models.heads import POOLINGS, MaskedLanguageModelHead, pool
 from m5jax.models.layer_parts import make_attention, make_mlp, make_norm
@@ -48,7 +48,7 @@ class EncoderConfig(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_counts(("max_length",))
+        check_least(self, max_length=1)
         self.check_layers(("layers",))
         self.check_choice("pooling", POOLINGS)
         if not 0 <= self.frozen_layers <= self.layers or self.frozen_layers % len(remat_cycle(self.remat)):

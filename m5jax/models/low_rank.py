@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_above_zero, check_least, unknown_name
 from m5jax.models.products import linear
 
 ADAPTERS = "adapters"  # the name of their place in a layer's part, and in the paths of parameters
@@ -32,10 +32,8 @@ class LowRankAdapters:
     targets: tuple[str, ...] = ("query", "value")
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise UserError(f"LowRankAdapters.rank = {self.rank}; a positive integer is needed")
-        if not 0 < self.alpha < math.inf:
-            raise UserError(f"LowRankAdapters.alpha = {self.alpha}; allowed: above 0")
+        check_least(self, rank=1)
+        check_above_zero(self, "alpha")
         if not self.targets:
             raise UserError(f"LowRankAdapters.targets is empty; allowed: {', '.join(ATTENTION_TARGETS + MLP_TARGETS)}")
         for target in self.targets:

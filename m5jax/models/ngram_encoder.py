@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.errors import UserError
+from m5jax.errors import check_below_one, check_least
 from m5jax.models.heads import pool
 from m5jax.models.layers import dropout, embed_tokens, normal_parameter
 
@@ -28,13 +28,8 @@ class NgramEncoderConfig:
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "width", "max_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"NgramEncoderConfig.{name} = {getattr(self, name)}; a positive integer is needed")
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(
-                f"NgramEncoderConfig.dropout_rate = {self.dropout_rate}; allowed: 0 up to, not including, 1"
-            )
+        check_least(self, vocab_size=1, width=1, max_length=1)
+        check_below_one(self, "dropout_rate")
 
     def make(self, rngs: nnx.Rngs) -> "NgramEncoder":
         return NgramEncoder(self, rngs)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_above_zero, check_below_one, check_least, unknown_name
 from m5jax.models.layers import ACTIVATIONS, NORMS
 from m5jax.models.low_rank import LowRankAdapters
 from m5jax.models.maximal_update import MaximalUpdate
@@ -16,8 +16,7 @@ from m5jax.models.stack import REMAT_POLICIES, remat_cycle
 from partitioning.workload import Head, Stack
 
 DTYPES = ("auto", "float32", "bfloat16")
-_COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "global_every", "local_window", "pipeline_rounds")
-_POSITIVE = ("rotary_theta", "local_rotary_theta", "norm_epsilon")
+_COUNTS = ("vocab_size", "width", "heads", "mlp_hidden", "head_dim", "global_every", "local_window", "pipeline_rounds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,12 +77,9 @@ class ModelSettings(abc.ABC):
     adapters: LowRankAdapters | None = None
 
     def __post_init__(self) -> None:
-        self.check_counts(_COUNTS)
-        for name in _POSITIVE:
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise UserError(f"{self.named(name)} = {getattr(self, name)}; allowed: above 0")
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(f"{self.named('dropout_rate')} = {self.dropout_rate}; allowed: 0 up to, not including, 1")
+        check_least(self, **dict.fromkeys(_COUNTS, 1), pipeline_microbatches=0)
+        check_above_zero(self, "rotary_theta", "local_rotary_theta", "norm_epsilon")
+        check_below_one(self, "dropout_rate")
         self.check_choice("norm", tuple(NORMS))
         self.check_choice("activation", tuple(ACTIVATIONS))
         self.check_choice("dtype", DTYPES)
@@ -92,21 +88,11 @@ class ModelSettings(abc.ABC):
         for policy in remat_cycle(self.remat):
             if policy not in REMAT_POLICIES:
                 raise unknown_name(self.named("remat"), policy, tuple(REMAT_POLICIES))
-        if self.pipeline_microbatches < 0:
-            raise UserError(
-                f"{self.named('pipeline_microbatches')} = {self.pipeline_microbatches}; allowed: 0 and above"
-            )
         self._check_heads()
-
-    def check_counts(self, names: Sequence[str]) -> None:
-        """Raises UserError where a field is below 1."""
-        for name in names:
-            if getattr(self, name) < 1:
-                raise UserError(f"{self.named(name)} = {getattr(self, name)}; a positive integer is needed")
 
     def check_layers(self, names: Sequence[str]) -> None:
         """Raises UserError where a number of layers is below 1 or does not split by the policies of `remat`."""
-        self.check_counts(names)
+        check_least(self, **dict.fromkeys(names, 1))
         cycle = len(remat_cycle(self.remat))
         for name in names:
             if cycle < 1 or getattr(self, name) % cycle:
@@ -126,8 +112,6 @@ class ModelSettings(abc.ABC):
     def _check_heads(self) -> None:
         if self.head_dim is None and self.width % self.heads:
             raise UserError(f"{self.named('width')} = {self.width} does not split into {self.heads} heads")
-        if self.head_size < 1:
-            raise UserError(f"{self.named('head_dim')} = {self.head_dim}; a positive integer is needed")
         if self.rotates and self.head_size % 2:
             raise UserError(f"{self.named('head_dim')} = {self.head_size}; rotary positions need heads of an even size")
         if self.key_value_heads < 1 or self.heads % self.key_value_heads:

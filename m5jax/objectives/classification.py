@@ -1,15 +1,14 @@
 """Training of a classifier: classes of sequences and tags of tokens, a yes or no, or a number."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.errors import UserError
-from m5jax.objectives.objective import Batch, Sums
+from m5jax.errors import check_above_zero, check_below_one
+from m5jax.objectives.objective import Batch, Sums, binary_cross_entropy, weighted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +29,8 @@ class Classification:
     tag_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise UserError(
-                f"Classification.label_smoothing = {self.label_smoothing}; allowed: 0 up to, not including, 1"
-            )
-        if not 0 < self.tag_weight < math.inf:
-            raise UserError(f"Classification.tag_weight = {self.tag_weight}; allowed: above 0")
+        check_below_one(self, "label_smoothing")
+        check_above_zero(self, "tag_weight")
 
     def __call__(
         self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
@@ -46,13 +41,13 @@ class Classification:
         if logits.classes is not None:
             losses, correct = self._losses(logits.classes, batch["labels"])
             total += jnp.sum(losses * weights) / jnp.maximum(rows, 1e-9)
-            metrics["accuracy"] = Sums(jnp.sum(correct * weights), rows)
+            metrics["accuracy"] = weighted(correct, weights)
         if logits.tags is not None:
             tagged = weights[:, None] * (batch["tags"] >= 0)
             losses, correct = self._losses(logits.tags, jnp.maximum(batch["tags"], 0))
             mean = jnp.sum(losses * tagged) / jnp.maximum(jnp.sum(tagged), 1e-9)
             total += self.tag_weight * mean
-            metrics["tag_accuracy"] = Sums(jnp.sum(correct * tagged), jnp.sum(tagged))
+            metrics["tag_accuracy"] = weighted(correct, tagged)
         loss = Sums(total * rows, rows)
         return loss, {"loss": loss, **metrics}
 
@@ -76,18 +71,16 @@ class YesOrNo:
     positive_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.positive_weight < math.inf:
-            raise UserError(f"YesOrNo.positive_weight = {self.positive_weight}; allowed: above 0")
+        check_above_zero(self, "positive_weight")
 
     def __call__(
         self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
     ) -> tuple[Sums, dict[str, Sums]]:
         logits = module(batch["inputs"], batch["segment_ids"], dropout_keys).classes[:, 0]
-        labels = batch["labels"]
-        weights = batch["weights"] * (1.0 + labels * (self.positive_weight - 1.0))
-        loss = _mean(jax.nn.softplus(logits) - labels * logits, weights)
+        labels, weights = batch["labels"], batch["weights"]
+        loss = binary_cross_entropy(logits, labels, weights, self.positive_weight)
         correct = ((logits > 0) == (labels > 0.5)).astype(jnp.float32)
-        return loss, {"loss": loss, "accuracy": _mean(correct, batch["weights"])}
+        return loss, {"loss": loss, "accuracy": weighted(correct, weights)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +91,5 @@ class Regression:
         self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None
     ) -> tuple[Sums, dict[str, Sums]]:
         outputs = module(batch["inputs"], batch["segment_ids"], dropout_keys).classes[:, 0]
-        loss = _mean(jnp.square(outputs - batch["labels"]), batch["weights"])
+        loss = weighted(jnp.square(outputs - batch["labels"]), batch["weights"])
         return loss, {"loss": loss}
-
-
-def _mean(values: Float[Array, " rows"], weights: Float[Array, " rows"]) -> Sums:
-    return Sums(jnp.sum(values * weights), jnp.sum(weights))

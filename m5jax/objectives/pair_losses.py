@@ -5,15 +5,14 @@ right sides of a batch are candidates of all its rows, but those known to fit a 
 """
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from m5jax.errors import UserError, unknown_name
-from m5jax.objectives.objective import Sums
+from m5jax.errors import UserError, check_above_zero, unknown_name
+from m5jax.objectives.objective import Sums, binary_cross_entropy, weighted
 
 _FORBIDDEN = -1e9  # the logit of a candidate that is left out
 NEGATIVES = ("hardest", "all")
@@ -64,12 +63,10 @@ class PairCrossEntropy:
     needs_candidates = needs_among = False
 
     def __post_init__(self) -> None:
-        _check_positive(self, "positive_weight")
+        check_above_zero(self, "positive_weight")
 
     def __call__(self, pairs: Pairs) -> Sums:
-        losses = jax.nn.softplus(pairs.logits) - pairs.labels * pairs.logits
-        weights = pairs.weights * (1.0 + pairs.labels * (self.positive_weight - 1.0))
-        return _mean(losses, weights)
+        return binary_cross_entropy(pairs.logits, pairs.labels, pairs.weights, self.positive_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +91,7 @@ class InBatchContrastive:
             rows = len(pairs.fits)
             step = logits.shape[1] // rows
             losses = 0.5 * (losses + _cross_entropy(logits[:, ::step].T, pairs.own[:, ::step].T))
-        return _mean(losses, pairs.weights * pairs.fits)
+        return weighted(losses, pairs.weights * pairs.fits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +110,7 @@ class TripletMargin:
     needs_candidates, needs_among = True, False
 
     def __post_init__(self) -> None:
-        _check_positive(self, "margin")
+        check_above_zero(self, "margin")
         if self.negatives not in NEGATIVES:
             raise unknown_name("TripletMargin.negatives", self.negatives, NEGATIVES)
 
@@ -122,7 +119,7 @@ class TripletMargin:
         negatives = ~(pairs.left_out | pairs.own)
         excess = jax.nn.relu(self.margin - pairs.similarities[:, None] + pairs.candidates) * negatives
         losses = jnp.max(excess, axis=1) if self.negatives == "hardest" else _masked_mean(excess, negatives)
-        return _mean(losses, pairs.weights * pairs.fits)
+        return weighted(losses, pairs.weights * pairs.fits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +146,7 @@ class ThreePartHinge:
                 f"ThreePartHinge: random {self.random}, shown {self.shown}, bought {self.bought}; allowed: -1 to 1, in "
                 "this order"
             )
-        _check_positive(self, "random_weight")
+        check_above_zero(self, "random_weight")
 
     def __call__(self, pairs: Pairs) -> Sums:
         assert pairs.candidates is not None
@@ -158,7 +155,7 @@ class ThreePartHinge:
         randoms = ~(pairs.left_out | pairs.own)
         random = _masked_mean(jnp.square(jax.nn.relu(pairs.candidates - self.random)), randoms)
         own = pairs.fits * bought + (1.0 - pairs.fits) * shown
-        return _mean(own + self.random_weight * random, pairs.weights)
+        return weighted(own + self.random_weight * random, pairs.weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +173,7 @@ class SupervisedContrastive:
         log_shares = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
         positives = pairs.alike & others
         losses = -_masked_mean(log_shares, positives)
-        return _mean(losses, weights * jnp.any(positives, axis=1))
+        return weighted(losses, weights * jnp.any(positives, axis=1))
 
 
 # Each says which similarities it reads beside those of pairs.
@@ -189,13 +186,3 @@ def _cross_entropy(logits: Float[Array, "rows candidates"], own: Bool[Array, "ro
 
 def _masked_mean(values: Float[Array, "rows columns"], kept: Bool[Array, "rows columns"]) -> Array:
     return jnp.sum(jnp.where(kept, values, 0.0), axis=1) / jnp.maximum(jnp.sum(kept, axis=1), 1)
-
-
-def _mean(losses: Float[Array, " rows"], weights: Float[Array, " rows"]) -> Sums:
-    return Sums(jnp.sum(losses * weights), jnp.sum(weights))
-
-
-def _check_positive(loss: object, name: str) -> None:
-    value = getattr(loss, name)
-    if not 0 < value < math.inf:
-        raise UserError(f"{type(loss).__name__}.{name} = {value}; allowed: above 0")

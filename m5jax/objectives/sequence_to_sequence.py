@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from m5jax.errors import UserError
+from m5jax.errors import check_below_one
 from m5jax.objectives.chunked_logits import CHUNK_LENGTH, map_logits
 from m5jax.objectives.objective import Batch, Sums
 from m5jax.objectives.token_objective import TokenLosses, TokenObjective, target_logits
@@ -29,10 +29,7 @@ class SequenceToSequence(TokenObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise UserError(
-                f"SequenceToSequence.label_smoothing = {self.label_smoothing}; allowed: 0 up to, not including, 1"
-            )
+        check_below_one(self, "label_smoothing")
 
     def __call__(
         self, module: Any, batch: Batch, dropout_keys: Key[Array, " batch"] | None

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from m5jax.errors import UserError
-from m5jax.objectives.objective import Batch, Sums
+from m5jax.errors import UserError, check_least
+from m5jax.objectives.objective import Batch, Sums, weighted
 
 
 class TokenLosses(NamedTuple):
@@ -44,14 +44,10 @@ class TokenObjective:
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        if self.z_loss < 0:
-            raise UserError(f"{name}.z_loss = {self.z_loss}; allowed: 0 and above")
-        if self.chunk_length < 0:
-            raise UserError(f"{name}.chunk_length = {self.chunk_length}; allowed: 0 and above")
+        check_least(self, z_loss=0, chunk_length=0)
         for task, weight in self.task_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
-                raise UserError(f"{name}.task_weights: {task} has {weight}; allowed: 0 and above")
+                raise UserError(f"{type(self).__name__}.task_weights: {task} has {weight}; allowed: 0 and above")
 
     def token_losses(
         self, logits: Float[Array, "batch budget vocab"], targets: Int[Array, "batch budget"]
@@ -74,7 +70,7 @@ class TokenObjective:
             metrics |= {f"{task}/{name}": sums for name, sums in _metrics(losses, own).items()}
         if self.weights:
             weights = weights * jnp.array(self.weights)[batch["task_ids"]]
-        return Sums(jnp.sum(losses.objective * weights), jnp.sum(weights)), metrics
+        return weighted(losses.objective, weights), metrics
 
 
 def target_logits(
@@ -85,8 +81,4 @@ def target_logits(
 
 
 def _metrics(losses: TokenLosses, weights: Float[Array, "batch budget"]) -> dict[str, Sums]:
-    weight = jnp.sum(weights)
-    return {
-        "loss": Sums(jnp.sum(losses.loss * weights), weight),
-        "accuracy": Sums(jnp.sum(losses.correct * weights), weight),
-    }
+    return {"loss": weighted(losses.loss, weights), "accuracy": weighted(losses.correct, weights)}

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_least, unknown_name
 from m5jax.retrieval.embeddings import (
     Metric,
     blocks_of,
@@ -23,8 +23,7 @@ from m5jax.retrieval.embeddings import (
     row_count,
     unit_rows,
 )
-from m5jax.retrieval.exact import search_exact
-from m5jax.retrieval.ranking import NO_DOCUMENT, Ranking, check_k, recall
+from m5jax.retrieval.ranking import NO_DOCUMENT, Ranking, check_k
 
 Kind: TypeAlias = Literal["flat", "hnsw", "ivf"]
 KINDS = ("flat", "hnsw", "ivf")
@@ -63,11 +62,7 @@ class IndexSettings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown_name("kind of index", self.kind, KINDS)
-        least = {"neighbors": 2, "ef_construction": 1, "ef_search": 1, "lists": 1, "probes": 1, "seed": 0, "threads": 1}
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise UserError(f"IndexSettings.{name} = {value}; allowed: {lowest} and above")
+        check_least(self, neighbors=2, ef_construction=1, ef_search=1, lists=1, probes=1, seed=0, threads=1)
 
 
 class FaissIndex:
@@ -80,7 +75,7 @@ class FaissIndex:
 
     @classmethod
     def build(cls, documents: np.ndarray | Path, settings: IndexSettings, *, metric: Metric = "cosine") -> "FaissIndex":
-        """Returns an index of `documents`, a matrix or a .npy or Parquet file; it holds them all in float32.
+        """Returns an index of `documents`, a matrix or a .npy file; it holds them all in float32.
 
         Args:
             documents: [documents, width]; read twice for `ivf`, whose k-means sees a random sample of 64 a list.
@@ -105,9 +100,6 @@ class FaissIndex:
                     bar.update(len(block))
         return cls(index, settings, metric)
 
-    def __len__(self) -> int:
-        return self._index.ntotal
-
     def search(self, queries: Float[np.ndarray, "queries width"], k: int) -> Ranking:
         """Returns the `k` best documents that the index finds for each query; fewer where it finds fewer.
 
@@ -131,22 +123,6 @@ class FaissIndex:
         indices[indices < 0], scores[indices < 0] = NO_DOCUMENT, -np.inf
         order = np.lexsort((indices, -scores))  # FAISS leaves equal scores in any order
         return Ranking(np.take_along_axis(indices, order, axis=1), np.take_along_axis(scores, order, axis=1))
-
-    def recall_against_exact(
-        self, queries: Float[np.ndarray, "queries width"], documents: np.ndarray | Path, k: int
-    ) -> float:
-        """Returns the share of the exact `k` best that the index finds, 0 to 1, as `ranking.recall` counts.
-
-        Args:
-            queries: a sample is enough: all documents are compared with each.
-            documents: those that the index was built of.
-
-        Raises:
-            UserError: the documents are not as many as those of the index, or the queries not as wide.
-        """
-        if (count := row_count(documents)) != len(self):
-            raise UserError(f"recall against {count:,} documents; allowed: the {len(self):,} of the index")
-        return recall(self.search(queries, k), search_exact(queries, documents, k, metric=self._metric))
 
 
 def load_faiss() -> ModuleType:

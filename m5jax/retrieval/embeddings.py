@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from m5jax.errors import UserError, unknown_name
 
 Metric: TypeAlias = Literal["cosine", "inner_product"]
 METRICS = ("cosine", "inner_product")
-COLUMN = "embedding"
 
-# A matrix (np.memmap included), a .npy file, a Parquet file as `m5jax embed` writes it, or matrices in turn.
+# A matrix (np.memmap included), a .npy file, or matrices in turn.
 Documents: TypeAlias = np.ndarray | Path | Iterable[np.ndarray]
 
 
@@ -59,7 +56,7 @@ def row_count(documents: Documents) -> int | None:
         UserError: the file is not one of embeddings.
     """
     if isinstance(documents, Path):
-        return len(_open_npy(documents)) if documents.suffix == ".npy" else _open_parquet(documents).metadata.num_rows
+        return len(_open_npy(documents))
     return len(documents) if isinstance(documents, np.ndarray) else None
 
 
@@ -89,12 +86,10 @@ def read_blocks(documents: Documents, size: int) -> Iterator[Float[np.ndarray, "
 def _matrices(documents: Documents, size: int) -> Iterator[np.ndarray]:
     if isinstance(documents, np.ndarray):
         yield documents
-    elif not isinstance(documents, Path):
-        yield from documents
-    elif documents.suffix == ".npy":
+    elif isinstance(documents, Path):
         yield from _npy_matrices(documents, size)
     else:
-        yield from _parquet_matrices(documents, size)
+        yield from documents
 
 
 def _npy_matrices(path: Path, size: int) -> Iterator[np.ndarray]:
@@ -115,30 +110,6 @@ def _open_npy(path: Path) -> np.memmap:
     if opened.ndim != 2 or not opened.flags.c_contiguous:
         raise UserError(f"{path} holds an array {list(opened.shape)}; allowed: [documents, width] in C order")
     return opened
-
-
-def _parquet_matrices(path: Path, size: int) -> Iterator[np.ndarray]:
-    file = _open_parquet(path)
-    try:
-        for batch in file.iter_batches(size, columns=[COLUMN]):
-            column = batch.column(0)
-            yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
-            del batch, column
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read to its end ({str(error).splitlines()[0]})") from error
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path)
-        kind = file.schema_arrow.field(COLUMN).type
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(
-            f"{path} is no file of embeddings ({str(error).splitlines()[0]}); make one with m5jax embed"
-        ) from error
-    if not pa.types.is_fixed_size_list(kind):
-        raise UserError(f"{path}: column {COLUMN!r} is {kind}; allowed: lists of one length, as m5jax embed writes")
-    return file
 
 
 def check_width(queries: Float[np.ndarray, "queries width"], width: int) -> None:

@@ -47,7 +47,7 @@ def search_exact(
 
     Args:
         queries: in memory; two copies are held for the cosine.
-        documents: a matrix, a .npy or Parquet file, or an iterable of matrices, read once from its beginning on.
+        documents: a matrix, a .npy file, or an iterable of matrices, read once from its beginning on.
         metric: `cosine`, in which rows of zeros are 0 from all, or `inner_product`.
         document_block: documents that are read and scored at once; larger matrices of an iterable are cut.
         query_block: queries that they are scored against at once.

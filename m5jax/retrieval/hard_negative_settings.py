@@ -7,7 +7,7 @@ TopK-MarginPos, and `relative_margin` TopK-PercPos.
 
 import dataclasses
 
-from m5jax.errors import UserError
+from m5jax.errors import check_least, wrong_field
 from m5jax.retrieval.approximate import IndexSettings
 
 
@@ -43,23 +43,15 @@ class HardNegativeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.negatives_per_query < 1:
-            raise self._error("negatives_per_query", "1 and above")
+        check_least(self, negatives_per_query=1, candidate_depth=1, seed=0)
         for name in ("dense_share", "lexical_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise self._error(name, "0 to 1")
+                raise wrong_field(self, name, "0 to 1")
         if self.dense_share + self.lexical_share > 1.0:
-            raise self._error("dense_share", f"1 at most with lexical_share ({self.lexical_share})")
-        if self.candidate_depth < 1:
-            raise self._error("candidate_depth", "1 and above")
+            raise wrong_field(self, "dense_share", f"1 at most with lexical_share ({self.lexical_share})")
         if not 0 <= self.skip_top < self.candidate_depth:
-            raise self._error("skip_top", f"0 to below candidate_depth ({self.candidate_depth})")
+            raise wrong_field(self, "skip_top", f"0 to below candidate_depth ({self.candidate_depth})")
         for name, (low, high) in {"max_score": (-1, 1), "relative_margin": (0, 1), "absolute_margin": (0, 2)}.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise self._error(name, f"{low} to {high}, or None")
-        if self.seed < 0:
-            raise self._error("seed", "0 and above")
-
-    def _error(self, name: str, allowed: str) -> UserError:
-        return UserError(f"HardNegativeSettings.{name} = {getattr(self, name)}; allowed: {allowed}")
+                raise wrong_field(self, name, f"{low} to {high}, or None")

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.objectives import Objective
 from m5jax.training.checkpoints import FOLDER, Checkpoints
@@ -23,14 +23,12 @@ from m5jax.training.keep_policy import KeepPolicy
 from m5jax.training.metrics import Interval, MetricWindow, count_tokens
 from m5jax.training.optimizers import Optimizer
 from m5jax.training.progress import ProgressBar
-from m5jax.training.run_log import RunLog
+from m5jax.training.run_log import FINITE, RunLog
 from m5jax.training.state import InitialParameters, TrainState, abstract_state, init_state, place_given
 from m5jax.training.step import jit_train_step, make_train_step
 from partitioning import batch_share, check_batch, global_batch, peak_flops
 
 logger = logging.getLogger(__name__)
-
-_FINITE = ("loss", "gradient_norm")  # as long as a run is of use
 
 HostBatch = dict[str, np.ndarray]
 Evaluate = Callable[[Parameters], dict[str, float]]
@@ -78,10 +76,7 @@ class TrainerConfig:
     keep: KeepPolicy = dataclasses.field(default_factory=KeepPolicy)
 
     def __post_init__(self) -> None:
-        allowed = {"steps": 1, "accumulation": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 0}
-        for name, least in allowed.items():
-            if getattr(self, name) < least:
-                raise UserError(f"TrainerConfig.{name} = {getattr(self, name)}; allowed: {least} and above")
+        check_least(self, steps=1, accumulation=1, log_every=1, evaluate_every=0, checkpoint_every=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +263,7 @@ class _Loop:
         Good checkpoints would give way to one that nothing can be got from.
         """
         with self.window.paused() as unreported:
-            finite = all(math.isfinite(unreported.get(name, 0.0)) for name in _FINITE)
+            finite = all(math.isfinite(unreported.get(name, 0.0)) for name in FINITE)
         if not finite:
             self.window.flush()
 
@@ -288,7 +283,7 @@ class _Loop:
 
 def _check_finite(step: int, metrics: Mapping[str, float]) -> None:
     """Raises UserError if the loss or its gradient is not finite, and the parameters with it."""
-    for name in _FINITE:
+    for name in FINITE:
         value = metrics.get(name, 0.0)
         if not math.isfinite(value):
             raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import optax
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, check_least
 from m5jax.models import Parameters, is_matrix
 from m5jax.training.schedules import Schedule
 
@@ -34,7 +34,7 @@ class AdamW:
     def __post_init__(self) -> None:
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise UserError(f"AdamW: beta1 {self.beta1} and beta2 {self.beta2} must lie in [0, 1)")
-        _check("AdamW", epsilon=self.epsilon, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+        check_least(self, epsilon=0, weight_decay=0, clip_norm=0)
 
     def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
         """Returns the transformation for parameters with these logical axes, of a model `width_multiple` times as wide
@@ -65,7 +65,7 @@ class Adafactor:
     def __post_init__(self) -> None:
         if not 0 < self.decay_rate < 1:
             raise UserError(f"Adafactor: decay_rate {self.decay_rate} must lie in (0, 1)")
-        _check("Adafactor", weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+        check_least(self, weight_decay=0, clip_norm=0)
 
     def make(self, logical_axes: Parameters, width_multiple: float) -> optax.GradientTransformation:
         """As `AdamW.make`."""
@@ -83,12 +83,6 @@ class Adafactor:
             optax.scale(-1),
         )
         return _clipped(update, self.clip_norm)
-
-
-def _check(name: str, **values: float) -> None:
-    for value_name, value in values.items():
-        if not value >= 0:
-            raise UserError(f"{name}.{value_name} = {value}; allowed: 0 and above")
 
 
 def _map_axes(function: Callable[[tuple[str, ...]], Any], logical_axes: Parameters) -> Any:

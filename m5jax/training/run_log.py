@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 RESERVED = ("step", "time")
+FINITE = ("loss", "gradient_norm")  # of `train/`, as long as a run is of use
 
 
 class RunLog:

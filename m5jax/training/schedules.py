@@ -5,13 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import optax
 
-from m5jax.errors import UserError
-
-
-def _check(name: str, least: int, **counts: int) -> None:
-    for count, value in counts.items():
-        if value < least:
-            raise UserError(f"{name}.{count} = {value}; allowed: {least} and above")
+from m5jax.errors import UserError, check_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +16,7 @@ class InverseSquareRoot:
     warmup_steps: int
 
     def __post_init__(self) -> None:
-        _check("InverseSquareRoot", 1, warmup_steps=self.warmup_steps)
+        check_least(self, warmup_steps=1)
 
     def make(self) -> optax.Schedule:
         def decay(step: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
@@ -47,7 +41,7 @@ class Cosine:
     final_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        _check("Cosine", 0, warmup_steps=self.warmup_steps, total_steps=self.total_steps)
+        check_least(self, warmup_steps=0, total_steps=0)
 
     def make(self) -> optax.Schedule:
         warmup = min(self.warmup_steps, max(self.total_steps - 1, 0))
@@ -66,7 +60,7 @@ class WarmupStableDecay:
     total_steps: int
 
     def __post_init__(self) -> None:
-        _check("WarmupStableDecay", 0, warmup_steps=self.warmup_steps, decay_steps=self.decay_steps)
+        check_least(self, warmup_steps=0, decay_steps=0)
         if self.warmup_steps + self.decay_steps > self.total_steps:
             raise UserError(
                 f"WarmupStableDecay: {self.warmup_steps} warm-up and {self.decay_steps} decay steps exceed "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_least, unknown_name
 from m5jax.tuning.ranges import Range, parse_range
 
 DIRECTIONS = ("minimize", "maximize")
@@ -38,10 +38,7 @@ class Tuning:
     def __post_init__(self) -> None:
         if not self.ranges:
             raise UserError('nothing to tune; add --range "NAME=LOW..HIGH", or bind Tuning.ranges in a --tune_file')
-        least = {"trials": 1, "seed": 0, "startup_trials": 0, "warmup_steps": 0, "failures": 1}
-        for name, allowed in least.items():
-            if getattr(self, name) < allowed:
-                raise UserError(f"Tuning.{name} = {getattr(self, name)}; allowed: {allowed} and above")
+        check_least(self, trials=1, seed=0, startup_trials=0, warmup_steps=0, failures=1)
         if self.direction not in DIRECTIONS:
             raise unknown_name("direction", self.direction, DIRECTIONS)
 

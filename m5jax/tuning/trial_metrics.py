@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m5jax.errors import UserError, unknown_name
-from m5jax.training.run_log import FILE_NAME, RESERVED, read_metrics
+from m5jax.training.run_log import FILE_NAME, FINITE, RESERVED, read_metrics
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 EVALUATION = "evaluation/"
-_FINITE = ("train/loss", "train/gradient_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +39,7 @@ def read_trial_metrics(run_dir: Path, metric: str) -> TrialMetrics:
       UserError: it is broken, or holds an evaluation, which is written whole, and not the metric, one of evaluations.
     """
     rows = read_metrics(run_dir) if (run_dir / FILE_NAME).exists() else []
+    finite = (*(f"train/{name}" for name in FINITE), metric)
     values: dict[int, float] = {}
     names: set[str] = set()
     diverged = ""
@@ -47,7 +47,7 @@ def read_trial_metrics(run_dir: Path, metric: str) -> TrialMetrics:
         names |= row.keys()
         if metric in row:
             values.setdefault(row["step"], row[metric])
-        infinite = [name for name in (*_FINITE, metric) if not math.isfinite(row.get(name, 0.0))]
+        infinite = [name for name in finite if not math.isfinite(row.get(name, 0.0))]
         if infinite and not diverged:
             diverged = f"{infinite[0]} is {row[infinite[0]]} at step {row['step']}"
     if not values and metric.startswith(EVALUATION) and any(name.startswith(EVALUATION) for name in names):

@@ -80,7 +80,7 @@ def test_no_records_and_records_of_one_loss() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"drop_easiest": 1.0}, "drop_easiest = 1.0; allowed: from 0 to below 1"),
+        ({"drop_easiest": 1.0}, "drop_easiest = 1.0; allowed: 0 up to, not including, 1"),
         ({"drop_hardest": float("nan")}, "drop_hardest = nan"),
         ({"drop_easiest": 0.6, "drop_hardest": 0.4}, "leave nothing"),
         ({"exponent": -1.0}, "exponent = -1.0; allowed: 0 and above"),

@@ -1,24 +1,14 @@
-"""Pictures: what they show, and what they do with labels and sizes that nobody planned for."""
+"""Pictures: what they show, and what they do with labels and numbers that nobody planned for."""
 
-import re
 import warnings
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m5jax.evaluation.estimates import Estimate
 from m5jax.evaluation.report_data import Curve, Group, Line, Matrix
-from m5jax.evaluation.report_figures import (
-    MAXIMUM_POINTS,
-    MOST_LABELS,
-    OTHERS,
-    curve_figures,
-    frequent_labels,
-    interval_figures,
-    matrix_figures,
-)
+from m5jax.evaluation.report_figures import curve_figures, interval_figures, matrix_figures
 from tests.evaluation.html_checks import Page
 
 ESTIMATE = Estimate(0.8, 0.75, 0.85, 10)
@@ -26,10 +16,6 @@ ESTIMATE = Estimate(0.8, 0.75, 0.85, 10)
 
 def curve_of(*lines: Line, diagonal: bool = False) -> Curve:
     return Curve("Title", "recall", "precision", lines, diagonal)
-
-
-def path_lengths(figure: str) -> list[int]:
-    return [len(re.findall("[ML] ", path)) for path in re.findall(r'<path d="([^"]+)"', figure)]
 
 
 def test_a_curve_shows_its_lines_and_the_diagonal() -> None:
@@ -42,14 +28,6 @@ def test_a_curve_shows_its_lines_and_the_diagonal() -> None:
     assert "stroke-dasharray" in diagonal
 
 
-def test_a_long_line_is_thinned_and_keeps_its_ends() -> None:
-    generator = np.random.default_rng(0)
-    x = np.sort(generator.uniform(size=20_000))
-    (figure,) = curve_figures([curve_of(Line("de", tuple(x), tuple(generator.uniform(size=20_000))))])
-    assert MAXIMUM_POINTS / 2 < max(path_lengths(figure)) <= MAXIMUM_POINTS
-    assert len(figure) < 60_000
-
-
 def test_no_lines_and_no_points_are_drawn_too() -> None:
     assert len(curve_figures([curve_of(), curve_of(Line("de", (), ()))])) == 2
     assert curve_figures([]) == matrix_figures([]) == []
@@ -59,26 +37,6 @@ def test_a_matrix_shows_every_count_but_nothing_for_zero() -> None:
     (figure,) = matrix_figures([Matrix("Intents", ("buy", "ask"), ((1234, 7), (0, 42)))])
     texts = [text.strip() for text in Page(figure).texts if text.strip()]
     assert [texts.count(text) for text in ("1,234", "7", "42", "0", "buy", "ask")] == [1, 1, 1, 0, 2, 2]
-
-
-@given(size=st.integers(1, MOST_LABELS + 12), seed=st.integers(0, 99))
-def test_rare_labels_are_counted_together(size: int, seed: int) -> None:
-    counts = np.random.default_rng(seed).poisson(2, (size, size))
-    names = tuple(f"label {index}" for index in range(size))
-    labels, merged = frequent_labels(Matrix("m", names, tuple(map(tuple, counts.tolist()))))
-    assert len(labels) == len(merged) == min(size, MOST_LABELS)
-    assert merged.sum() == counts.sum()
-    kept = [index for index, name in enumerate(names) if name in labels]
-    np.testing.assert_array_equal(merged[: len(kept), : len(kept)], counts[np.ix_(kept, kept)])
-    if size > MOST_LABELS:
-        left = [index for index in range(size) if index not in kept]
-        units = counts.sum(axis=0) + counts.sum(axis=1)
-        assert units[kept].min() >= units[left].max()
-        assert labels[-1] == OTHERS
-        assert merged[-1, -1] == counts[np.ix_(left, left)].sum()
-        np.testing.assert_array_equal(merged[:-1, -1], counts[np.ix_(kept, left)].sum(axis=1))
-    else:
-        assert labels == list(names)
 
 
 def test_several_groups_have_a_picture_a_metric() -> None:

@@ -127,6 +127,12 @@ def test_the_threshold_of_pairs_is_the_best_one_unless_it_is_given(task: Task) -
     assert (given["precision"], given["recall"]) == (1.0, 0.5)
 
 
+def test_pairs_that_all_fit_are_measured_by_a_given_threshold() -> None:
+    found = measure(TwoTowerTask(), examples([1.0] * 4), Answers(np.array([3.0, -1.0, 2.0, -5.0])), threshold=0.0)
+    assert found.keys() == {"f1", "precision", "recall", "expected_calibration_error"}
+    assert (found["recall"], found["f1"]) == (0.5, pytest.approx(2 / 3))
+
+
 @pytest.mark.parametrize("kind", ["pairs", "clicks"])
 def test_pairs_of_one_label_cannot_be_measured(kind: str) -> None:
     task = RIGHT[kind][0]

@@ -117,7 +117,7 @@ def test_the_encoder_has_a_row_for_each_id() -> None:
 
 @pytest.mark.parametrize("name", ["width", "most", "buckets"])
 def test_settings_that_cannot_be_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"HashedNgrams.{name} = 0; a positive integer is needed"):
+    with pytest.raises(UserError, match=f"HashedNgrams.{name} = 0; allowed: 1 and above"):
         HashedNgrams(**{name: 0})
     if name == "buckets":
         with pytest.raises(UserError, match="Ngrams.buckets = 0"):

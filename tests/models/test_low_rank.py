@@ -125,7 +125,7 @@ def test_products_with_adapters_are_in_the_type_of_the_model():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rank": 0}, r"LowRankAdapters.rank = 0; a positive integer is needed"),
+        ({"rank": 0}, r"LowRankAdapters.rank = 0; allowed: 1 and above"),
         ({"alpha": 0.0}, r"LowRankAdapters.alpha = 0.0; allowed: above 0"),
         ({"alpha": float("nan")}, r"alpha = nan"),
         ({"alpha": float("inf")}, r"alpha = inf"),

@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,23 +13,14 @@ def random_rows(count: int, width: int = 3) -> np.ndarray:
     return np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
 
 
-def write_parquet(path: Path, rows: np.ndarray, row_group: int = 4) -> Path:
-    """As `m5jax embed` writes: small row groups of lists of one length."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-    table = pa.table({"id": pa.array([f"p{i}" for i in range(len(rows))]), "embedding": column})
-    pq.write_table(table, path, row_group_size=row_group)
-    return path
-
-
 @pytest.mark.parametrize("size", [1, 3, 4, 10, 50])
-def test_a_matrix_a_map_files_and_matrices_in_turn_give_the_same_blocks(tmp_path: Path, size: int) -> None:
+def test_a_matrix_a_map_a_file_and_matrices_in_turn_give_the_same_blocks(tmp_path: Path, size: int) -> None:
     rows = random_rows(10)
     np.save(tmp_path / "e.npy", rows)
     sources = {
         "matrix": rows,
         "map": np.load(tmp_path / "e.npy", mmap_mode="r"),
         "npy": tmp_path / "e.npy",
-        "parquet": write_parquet(tmp_path / "e.parquet", rows),
     }
     for name, source in sources.items():
         blocks = [block.copy() for block in read_blocks(source, size)]
@@ -72,25 +61,14 @@ def test_rows_that_are_not_finite_and_other_widths_are_refused() -> None:
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
-    for name in ("absent.npy", "absent.parquet"):
-        with pytest.raises(UserError, match="no .*file of embeddings"):
-            list(read_blocks(tmp_path / name, 2))
+    with pytest.raises(UserError, match="no .npy file of embeddings"):
+        list(read_blocks(tmp_path / "absent.npy", 2))
     (tmp_path / "not.npy").write_text("no", encoding="utf-8")
     with pytest.raises(UserError, match="no .npy file of embeddings"):
         row_count(tmp_path / "not.npy")
     np.save(tmp_path / "flat.npy", np.ones(4, np.float32))
     with pytest.raises(UserError, match=r"holds an array \[4\]"):
         row_count(tmp_path / "flat.npy")
-    pq.write_table(pa.table({"title": ["a"]}), tmp_path / "titles.parquet")
-    with pytest.raises(UserError, match="no file of embeddings"):
-        row_count(tmp_path / "titles.parquet")
-    pq.write_table(pa.table({"embedding": [[1.0], [1.0, 2.0]]}), tmp_path / "ragged.parquet")
-    with pytest.raises(UserError, match="lists of one length"):
-        list(read_blocks(tmp_path / "ragged.parquet", 2))
-    missing = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
-    pq.write_table(pa.table({"embedding": missing}), tmp_path / "missing.parquet")
-    with pytest.raises(UserError, match="cannot be read to its end"):
-        list(read_blocks(tmp_path / "missing.parquet", 2))
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.floats(1e-30, 1e30))

@@ -17,7 +17,6 @@ from m5jax.retrieval import exact
 from m5jax.retrieval.embeddings import Metric, unit_rows
 from m5jax.retrieval.exact import search_exact
 from m5jax.retrieval.ranking import NO_DOCUMENT, Ranking
-from tests.retrieval.test_embeddings import write_parquet
 
 SIZES = st.integers(1, 40)
 
@@ -100,13 +99,12 @@ def test_the_bound_on_rounding_holds() -> None:
         assert (slack <= 1e-6 * (width + 4) * exact.row_norms(queries) * exact.row_norms(block).max()).all()
 
 
-def test_files_give_what_memory_gives(tmp_path: Path) -> None:
+def test_a_file_and_a_map_give_what_memory_gives(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     queries, documents = (random.normal(size=(n, 8)).astype(np.float32) for n in (5, 100))
     np.save(tmp_path / "e.npy", documents)
-    write_parquet(tmp_path / "e.parquet", documents, row_group=7)
     wanted = sort_all(queries, documents, 9, "cosine")
-    for source in (tmp_path / "e.npy", tmp_path / "e.parquet", np.load(tmp_path / "e.npy", mmap_mode="r")):
+    for source in (tmp_path / "e.npy", np.load(tmp_path / "e.npy", mmap_mode="r")):
         assert_same(search_exact(queries, source, 9, document_block=13, query_block=2), wanted)
 
 

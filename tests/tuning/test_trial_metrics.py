@@ -29,11 +29,10 @@ def test_a_run_that_wrote_nothing_yet_has_no_values(tmp_path):
     assert read_trial_metrics(tmp_path / "absent", METRIC) == TrialMetrics({}, -1, frozenset(), "")
 
 
-def test_what_is_not_finite_is_named(tmp_path):
-    write(
-        tmp_path, {"step": 10, METRIC: 1.0}, {"step": 20, "train/loss": "NaN"}, {"step": 30, "train/loss": "Infinity"}
-    )
-    assert read_trial_metrics(tmp_path, METRIC).diverged == "train/loss is nan at step 20"
+@pytest.mark.parametrize("name", ["train/loss", "train/gradient_norm", METRIC])
+def test_what_is_not_finite_is_named(tmp_path, name):
+    write(tmp_path, {"step": 10, METRIC: 1.0}, {"step": 20, name: "NaN"}, {"step": 30, "train/loss": "Infinity"})
+    assert read_trial_metrics(tmp_path, METRIC).diverged == f"{name} is nan at step 20"
 
 
 def test_an_evaluation_without_the_metric_is_an_error_at_once(tmp_path):

@@ -9,7 +9,7 @@ from m5jax.data.preparation.filters import QualityFilters
 from m5jax.data.preparation.language import LanguageIdentification
 from m5jax.data.preparation.near_duplicates import NearDuplicates
 from m5jax.data.records import FIELDS, RecordKind
-from m5jax.errors import UserError, unknown_name
+from m5jax.errors import UserError, check_below_one, unknown_name
 
 LABELLED = "labelled"
 LANGUAGE, SPLIT_KEY = "language", "split_key"
@@ -66,9 +66,7 @@ class Preparation:
         for split in self.sources:
             if not split.replace("_", "").isalnum():
                 raise UserError(f"{split!r} cannot name a split; allowed: letters, digits and '_'")
-        for name in ("validation_fraction", "reject_limit"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"Preparation.{name} = {getattr(self, name)}; allowed: from 0 to below 1")
+        check_below_one(self, "validation_fraction", "reject_limit")
         if self.shard_megabytes < 1:
             raise UserError(f"Preparation.shard_megabytes = {self.shard_megabytes}; allowed: 1 or more")
         if self.kind == LABELLED:

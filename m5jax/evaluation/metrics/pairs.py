@@ -17,13 +17,15 @@ PRECISIONS = (0.90, 0.95)
 
 
 def pair_metrics(labels: Labels, scores: Values, threshold: float) -> dict[str, float]:
-    """Returns `ranking_metrics` and `decision_metrics` at a threshold, which is to be chosen on other data.
+    """Returns `decision_metrics` at a threshold, which is to be chosen on other data, and where there is a negative
+    `ranking_metrics`.
 
     Raises:
-        UserError: no label is positive or all are, lengths differ, or a number is not finite.
+        UserError: no label is positive, lengths differ, or a number is not finite.
     """
-    least = numbers("thresholds", [threshold])[0]
-    return ranking_metrics(labels, scores) | decision_metrics(labels, numbers("scores", scores) >= least)
+    taken = numbers("scores", scores) >= numbers("thresholds", [threshold])[0]
+    ranking = {} if binary("labels", labels).all() else ranking_metrics(labels, scores)
+    return ranking | decision_metrics(labels, taken)
 
 
 def ranking_metrics(labels: Labels, scores: Values) -> dict[str, float]:

@@ -70,6 +70,17 @@ def test_metrics_with_ties_equal_those_of_scikit_learn(rows: Rows, threshold: fl
         assert type(found[name]) is float
 
 
+@given(st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1), st.sampled_from([0.0, 0.3, 2.0]))
+def test_without_negatives_only_decisions_are_measured(scores: list[float], threshold: float) -> None:
+    taken = np.array(scores) >= threshold
+    labels = np.ones(len(scores), bool)
+    assert pair_metrics(labels, scores, threshold) == {
+        "f1": exactly(metrics.f1_score(labels, taken)),
+        "precision": exactly(metrics.precision_score(labels, taken, zero_division=0)),
+        "recall": exactly(taken.mean()),
+    }
+
+
 def test_a_precision_that_is_just_reached_counts() -> None:
     # 9 of 10, then 11 of 18 with all of the positives.
     labels, scores = [1] * 9 + [0] + [1] * 2 + [0] * 6, [0.8] * 10 + [0.2] * 8
@@ -149,7 +160,7 @@ def test_labels_may_be_numbers_and_scores_float32() -> None:
 
 ALL_WRONG = [
     (pair_metrics, ([0, 0], [0.1, 0.2], 0.5), "0 of 2 labels are positive; needed: at least one positive and one neg"),
-    (pair_metrics, ([1, 1], [0.1, 0.2], 0.5), "2 of 2 labels are positive"),
+    (ranking_metrics, ([1, 1], [0.1, 0.2]), "2 of 2 labels are positive"),
     (pair_metrics, ([1, 0, 1], [0.1, 0.2], 0.5), "labels 3, scores 2"),
     (pair_metrics, ([1, 0], [0.1, np.nan], 0.5), "scores of row 1 is nan; allowed: finite numbers"),
     (pair_metrics, ([1, 0], [-np.inf, 0.1], 0.5), "scores of row 0 is -inf"),
