@@ -87,11 +87,15 @@ def test_a_classifier_compares_the_items_of_its_sequence(compared):
     inputs = jnp.array([[7, 8, END, 7, 8, END, 0, 0], [7, 8, END, 9, 6, END, 0, 0]])
     segment_ids = (inputs > 0).astype(jnp.int32)
     states = jax.jit(lambda tree: without.bind(tree).encoder.states(inputs, segment_ids))(rest)
-    module = model.bind(parameters)
     hidden = states * (segment_ids > 0)[..., None]
     mean = np.array(hidden.sum(1) / 6, np.float64) @ np.array(parameters["dense"], np.float64)
     items = item_numbers(inputs, inputs > 0, END)
-    mean += module.comparison(module.encoder.token_embeddings(inputs), states, items)
+
+    def compare(tree):
+        module = model.bind(tree)
+        return module.comparison(module.encoder.token_embeddings(inputs), states, items)
+
+    mean += jax.jit(compare)(parameters)
     expected = np.array([[gelu(x) for x in row] for row in mean]) @ np.array(parameters["output"]["kernel"])
     got = jax.jit(lambda tree: model.bind(tree)(inputs, segment_ids).classes)(parameters)
     np.testing.assert_allclose(got, expected, atol=1e-5)

@@ -91,13 +91,11 @@ def test_a_mesh_trains_as_one_device(kind: str, dropout_rate: float, name: str) 
 def test_all_axes_at_once_train_as_one_device() -> None:
     program = (
         "import json; from tests.training.test_layouts import *\n"
-        "found = {f'{kind} {rate}': losses(kind, MIXED, rate, 2).tolist() for kind in CONFIGS for rate in (0.0, 0.1)\n"
-        "         if (kind, rate) != ('decoder', 0.0)}\n"
-        "found['encoder 0.1 '] = losses('encoder', WITHOUT_STAGES, 0.1).tolist()\n"
+        "found = [[kind, losses(kind, MIXED, 0.1, 2).tolist()] for kind in CONFIGS]\n"
+        "found.append(['encoder', losses('encoder', WITHOUT_STAGES, 0.1).tolist()])\n"
         "print(json.dumps(found))"
     )
     (done,) = run_together([[sys.executable, "-c", program]], devices=16)
     assert done.status == 0, done.errors[-3000:]
-    for case, found in json.loads(done.output.splitlines()[-1]).items():
-        kind, rate = case.split()
-        np.testing.assert_allclose(found, losses(kind, MeshConfig(1, 1, 1), float(rate)), atol=1e-4, err_msg=case)
+    for kind, found in json.loads(done.output.splitlines()[-1]):
+        np.testing.assert_allclose(found, losses(kind, MeshConfig(1, 1, 1), 0.1), atol=1e-4, err_msg=kind)

@@ -33,7 +33,6 @@ def test_any_number_of_processes_trains_as_one_and_goes_on_from_the_others(tmp_p
     run_processes("train", 1, tmp_path / "alone", 8, json.dumps(split), devices=8)
     run_processes("train", 2, tmp_path / "run", 2, json.dumps(split), devices=4)
     run_processes("train", 1, tmp_path / "run", 4, json.dumps({"fsdp": 4}), devices=4)
-    run_processes("train", 4, tmp_path / "run", 6, json.dumps({"fsdp": 4, "tensor": 2}), devices=2)
     # Two processes hold, and read, the same rows here.
     run_processes("train", 8, tmp_path / "run", 8, json.dumps(split), devices=1)
     expected = losses(tmp_path / "alone")
