@@ -5,7 +5,6 @@ from pathlib import Path
 
 from benchmarks.real_results.bench import Bench, Jobs, Row, settings
 
-# Titles in lower case, as queries are, which a vocabulary with case would not find in each other.
 SPLITS = ("train", "valid", "test")
 
 
@@ -26,6 +25,7 @@ def search_training(bench: Bench) -> Jobs:
 
 
 def _lower(row: Row) -> Row:
+    # Queries are in lower case, titles are not: a vocabulary that tells cases apart finds little of one in the other.
     product = row["product"] | {"title": row["product"]["title"].lower()}
     return row | {"query": row["query"].lower(), "product": product}
 
