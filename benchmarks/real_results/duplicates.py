@@ -50,7 +50,7 @@ def _matched(bench: Bench, name: str, files: Mapping[str, str], title: str, star
     rows = sum(1 for _ in read_rows(files["train"], on_bad=refuse))
     batch_size = 32 if rows >= 1000 else 16
     # Few labels are seen more often.
-    steps = max(60, round(min(10, max(4, 15_000 / rows)) * rows / batch_size))
+    steps = max(60, round(min(10, max(3, 15_000 / rows)) * rows / batch_size))
     length = 128 if name.split("/")[1] in LONG else 64
     flags = settings(length=length, batch_size=batch_size, steps=steps, log_every=50, dropout_rate=0.1)
     # What is learned already is to be kept where labels are few.

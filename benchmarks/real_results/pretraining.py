@@ -28,7 +28,7 @@ def _vocabulary(bench: Bench) -> Row:
     if not bench.vocabulary.exists():
         texts = bench.rows("products", "products", "product_texts", _product_text)
         inputs = [texts, *(bench.file("text", f"{language}.train") for language in ("en", "de", "ar"))]
-        flags = ["--size=8192", "--sentences=150000", "--alpha=0.5", f"--output={bench.vocabulary}"]
+        flags = ["--size=8192", "--sentences=60000", "--alpha=0.5", f"--output={bench.vocabulary}"]
         run(["vocabulary", "train", *(f"--input={path}" for path in inputs), *flags])
     return {}
 

@@ -13,7 +13,7 @@ def search_training(bench: Bench) -> Jobs:
     columns = ["--column", "left=query", "--column", "right=product", "--column", "label=relevance"]
     grades = ["--gin.PairLabels.lowest=1.0", "--gin.PairLabels.highest=3.0", "--gin.PairLabels.fits_from=2.33"]
     flags = [*columns, *grades, "--gin.FineTuning.select='average_precision'"]
-    towers = settings(length=64, batch_size=128, epochs=2.0, log_every=50)
+    towers = settings(length=64, batch_size=128, epochs=1.0, log_every=50)
     towers += ["--gin.Cosine.peak=1e-3", "--gin.TwoTowerTask.lexical=384", "--gin.TwoTowerTask.temperature=0.05"]
     towers += ["--gin.PairObjective.losses=(@InBatchContrastive(),)"]
     ngrams = settings(length=128, batch_size=256, epochs=3.0, log_every=50)
