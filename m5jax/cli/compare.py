@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.configuration.flags import positive
 
 DESCRIPTION = """Compares evaluations on the same data: each metric of both, the difference with its 95% interval
 (paired bootstrap) and its p-value (paired permutation test), corrected for the number of metrics (Holm). Several runs

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import parse_pairs, positive
+from m5jax.configuration.flags import parse_pairs, positive
 from m5jax.errors import UserError
 
 DESCRIPTION = """Prepares training input, writes it down, and scores its records.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import parse_pairs, positive
+from m5jax.configuration.flags import parse_pairs, positive
 
 DESCRIPTION = """Embeds the records of a file with a trained run and writes Parquet: one row a record, with its id
 (products) or line (text) and the embedding.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import parse_pairs, positive
+from m5jax.configuration.flags import parse_pairs, positive
 from m5jax.errors import UserError
 
 DESCRIPTION = """Evaluates a run on held-out data.

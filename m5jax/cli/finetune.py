@@ -1,13 +1,12 @@
 """`m5jax finetune`: a pre-trained encoder and a small labelled set to a model of a task."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import add_process_flags, join_others, parse_pairs
 from m5jax.cli.training import run_training
+from m5jax.configuration.command_line import add_finetune_flags, read_finetune
+from m5jax.configuration.flags import join_others
 
-RECIPES = Path("gin_configs/recipes")
 DESCRIPTION = """Fine-tunes a trained run on labelled rows, keeps the checkpoint that is best on the validation rows
 and says how good it is. The same command again resumes one that was stopped.
 
@@ -39,76 +38,16 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--from", dest="pretrained", type=Path, metavar="DIR", help="run directory to begin with")
-    parser.add_argument(
-        "--train", action="append", required=True, metavar="FILE", help="training rows; may be given several times"
-    )
-    parser.add_argument(
-        "--valid", action="append", required=True, metavar="FILE", help="validation rows; may be given several times"
-    )
-    parser.add_argument("--recipe", required=True, metavar="NAME", help="what is learned: a name above, or a gin file")
-    parser.add_argument(
-        "--run_dir", type=Path, metavar="DIR", help="default: that of --from with the recipe's name after it"
-    )
-    parser.add_argument(
-        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="column of a field of another name"
-    )
-    parser.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
-    parser.add_argument(
-        "--overlap",
-        choices=("refuse", "allow", "drop"),
-        help="training rows whose texts are in the validation rows too (default: refuse)",
-    )
-    parser.add_argument(
-        "--from_scratch", action="store_true", help="use only the vocabulary and the model's shape of --from"
-    )
-    parser.add_argument("--seed", type=int, help="of heads, order and dropout (default: 0)")
-    parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
-    add_process_flags(parser)
+    add_finetune_flags(parser)
     parser.set_defaults(run=run)
 
 
-def bindings(arguments: argparse.Namespace) -> list[str]:
-    """Returns the gin bindings that flags stand for."""
-    from m5jax.configuration.fine_tuned_run import model_bindings
-
-    bound = {
-        "run_dir": str(arguments.run_dir or _default_directory(arguments)),
-        "train": tuple(arguments.train),
-        "valid": tuple(arguments.valid),
-        "columns": parse_pairs(arguments.column, "--column"),
-        "defaults": parse_pairs(arguments.default, "--default"),
-        "from_scratch": arguments.from_scratch,
-    }
-    if arguments.pretrained is not None:
-        bound["pretrained"] = str(arguments.pretrained)
-    bound |= {name: value for name in ("overlap", "seed") if (value := getattr(arguments, name)) is not None}
-    model = [] if arguments.pretrained is None else model_bindings(arguments.pretrained)
-    return [*model, *(f"FineTuning.{name}={value!r}" for name, value in bound.items()), *arguments.gin]
-
-
-def recipe_file(name: str) -> str:
-    """Returns the gin file of a recipe."""
-    return name if name.endswith(".gin") else str(RECIPES / f"{name}.gin")
-
-
-def _default_directory(arguments: argparse.Namespace) -> Path:
-    recipe = Path(arguments.recipe).stem
-    if arguments.pretrained is None:
-        return Path("runs") / recipe
-    run_dir = Path(arguments.pretrained).resolve()
-    # As it was typed where that has a name: messages are shorter.
-    named = arguments.pretrained if arguments.pretrained.name == run_dir.name else run_dir
-    return named.with_name(f"{run_dir.name}-{recipe}")
-
-
 def run(arguments: argparse.Namespace) -> int:
-    from m5jax.configuration.load import load
     from m5jax.training.processes import failing_together
 
     join_others(arguments)
     with failing_together():
-        config = load([recipe_file(arguments.recipe)], bindings(arguments), "FineTuning")
+        config = read_finetune(arguments)
     from m5jax.configuration.fine_tune import fine_tune
 
     return run_training(fine_tune, config)

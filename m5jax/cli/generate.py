@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.configuration.flags import positive
 from m5jax.errors import UserError
 
 DESCRIPTION = """Prints what the encoder-decoder or decoder of a run writes of each line of a file, a line each.

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     # As for a plan, none of this machine's devices is needed.
     jax.config.update("jax_platforms", "cpu")
-    from m5jax.cli.train import parse_run
+    from m5jax.configuration.command_line import read_command
     from m5jax.configuration.hardware_checks import check_fits
     from m5jax.configuration.job_files import Job
     from partitioning.slices import parse_slice
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     slice_ = parse_slice(arguments.hardware)
     if arguments.output.exists():
         raise UserError(f"{arguments.output} exists; choose another --output")
-    predicted = check_fits(parse_run(arguments.train), slice_)
+    predicted = check_fits(read_command(arguments.train, ["train"]), slice_)
     command = ("m5jax", *arguments.train)
     job = Job(command, slice_, arguments.name, shlex.join(["m5jax", *sys.argv[1:]]).replace("\n", " "))
     text = _file_text(arguments, job)

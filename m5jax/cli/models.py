@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.configuration.flags import positive
 
 DESCRIPTION = """Prints the size of each model of gin_configs/models, or of the gin files named.
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive, positive_number
+from m5jax.configuration.flags import positive, positive_number
 from partitioning.layout import OPTIMIZERS
 
 DESCRIPTION = """Plans a training run for hardware that need not be here.

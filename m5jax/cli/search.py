@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.configuration.flags import positive
 
 DESCRIPTION = """Prints the records whose embeddings are nearest to a query's.
 

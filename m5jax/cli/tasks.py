@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from m5jax.cli.flags import positive
+from m5jax.configuration.flags import positive
 
 DESCRIPTION = """Lists registered tasks and mixtures, or shows decoded examples of one, before and after each step.
 

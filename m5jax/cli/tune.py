@@ -2,13 +2,12 @@
 
 import argparse
 import dataclasses
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli import finetune, train
-from m5jax.cli.flags import parse_pairs, positive
+from m5jax.configuration.command_line import describe_command
+from m5jax.configuration.flags import parse_pairs, positive
 from m5jax.errors import UserError, unknown_name
 
 DESCRIPTION = """Searches for the best values of parameters: many runs of a command, each with other values (Optuna).
@@ -77,22 +76,6 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _read_train(parsed: argparse.Namespace) -> Any:
-    from m5jax.configuration.load import load_run
-
-    return load_run(parsed.gin_file, parsed.gin)
-
-
-def _read_finetune(parsed: argparse.Namespace) -> Any:
-    from m5jax.configuration.load import load
-
-    return load([finetune.recipe_file(parsed.recipe)], finetune.bindings(parsed), "FineTuning")
-
-
-# What a command line of a trial configures.
-READERS = {"train": _read_train, "finetune": _read_finetune}
-
-
 def run(arguments: argparse.Namespace) -> int:
     import jax
 
@@ -119,18 +102,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def make_work(arguments: argparse.Namespace) -> Any:
     """Returns the checked `Work` of a command line; nothing is written."""
+    from m5jax.configuration.run_command import RunCommand
     from m5jax.tuning.ranges import check_ranges
     from m5jax.tuning.settings import Tuning, make_tuning
-    from m5jax.tuning.trial_command import TrialCommand
     from m5jax.tuning.worker import Work
 
     flags = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Tuning)}
     tuning = make_tuning(arguments.tune_file, {**flags, "ranges": _ranges(arguments.range)})
-    command = TrialCommand(tuple(arguments.trial))
+    command = RunCommand(tuple(arguments.trial))
     _check_words(command.words, tuning.ranges)
 
     def describe(values: Mapping[str, str]) -> dict[str, str]:
-        return _describe(command.line(values, arguments.study / "trials" / "0000"))
+        flags = [f"--gin.{name}={value}" for name, value in values.items()]
+        return dict(describe_command(command.line(flags, arguments.study / "trials" / "0000")))
 
     ranges = tuning.parsed
     check_ranges(ranges, describe)
@@ -150,7 +134,7 @@ def _ranges(texts: Sequence[str]) -> dict[str, str]:
 
 def _check_words(words: Sequence[str], ranges: Mapping[str, str]) -> None:
     """Raises UserError for an unknown command of a trial, or one that sets what a trial sets."""
-    from m5jax.tuning.trial_command import KINDS
+    from m5jax.configuration.run_command import KINDS
 
     if words[0] not in KINDS:
         raise unknown_name("command of a trial, after --,", words[0], KINDS)
@@ -161,28 +145,3 @@ def _check_words(words: Sequence[str], ranges: Mapping[str, str]) -> None:
         name = flag.removeprefix("--gin.")
         if name != flag and name in ranges:
             raise UserError(f"{flag} after -- sets what --range {name} is to choose; leave one away")
-
-
-def _describe(line: list[str]) -> dict[str, str]:
-    """Returns what the command line of a trial configures but its directory; raises UserError where it is wrong."""
-    parsed = train.parse_after_dashes(line, train.add_parser, finetune.add_parser)
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # gin logs each place where it does not find a file; this is one of many readings
-    try:
-        configured = READERS[line[0]](parsed)
-    finally:
-        logging.disable(disabled)
-    settings = dict(_settings(configured))
-    del settings[f"{type(configured).__name__}.run_dir"]
-    return settings
-
-
-def _settings(configured: Any) -> Iterator[tuple[str, str]]:
-    """Yields the values of a configured object by their names in gin files, those of the objects in it too."""
-    for field in dataclasses.fields(configured):
-        value, name = getattr(configured, field.name), f"{type(configured).__name__}.{field.name}"
-        if dataclasses.is_dataclass(value):
-            yield name, f"@{type(value).__name__}()"
-            yield from _settings(value)
-        else:
-            yield name, repr(value)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.cli.flags import parse_pairs, positive
+from m5jax.configuration.flags import parse_pairs, positive
 from m5jax.data.vocabulary import DEFAULT_ALPHA, DEFAULT_MAX_SENTENCES
 
 DESCRIPTION = """Trains and extends SentencePiece vocabularies.

@@ -11,7 +11,8 @@ import gin
 import jax
 import numpy as np
 
-from m5jax.configuration.fine_tuned_run import RESULT, Result, pretrained_parameters
+from m5jax.configuration.fine_tuned_result import RESULT, Result
+from m5jax.configuration.fine_tuned_run import pretrained_parameters
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.log_file import logged
 from m5jax.configuration.prepare_fine_tuning import Prepared, keep, prepare

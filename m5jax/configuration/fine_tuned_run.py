@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from m5jax.configuration.fine_tuned_result import Result, read_result
 from m5jax.configuration.fine_tuning import FineTuning
 from m5jax.configuration.gin_files import Binding, read_bindings, resolve
 from m5jax.configuration.load import load
 from m5jax.configuration.registry import CONFIGURABLES
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY, read_attributes
+from m5jax.configuration.run_directory import read_attributes
+from m5jax.configuration.run_files import CONFIG, VOCABULARY
 from m5jax.data.attributes import AttributeFormat
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
@@ -27,24 +29,9 @@ from m5jax.training.checkpoints import FOLDER, Checkpoints
 from m5jax.training.fine_tuned_part import ENCODERS
 from partitioning import MeshConfig, make_mesh, tree_shapes
 
-NGRAMS, LABELS, RESULT = "vocabulary/ngrams.json", "fine_tuned/labels.json", "fine_tuned/result.json"
+NGRAMS, LABELS = "vocabulary/ngrams.json", "fine_tuned/labels.json"
 _MODELS = ("EncoderConfig", "EncoderDecoderConfig")
 _FIELDS = {"Run": "model", "FineTuning": "encoder"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a fine-tuning ended with.
-
-    Attributes:
-      step: of the best checkpoint.
-      metrics: on the validation data, of that checkpoint.
-      threshold: of pairs' scores, the best on the validation data; None where the task has none.
-    """
-
-    step: int
-    metrics: dict[str, float]
-    threshold: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,14 +198,3 @@ def read_labels(run_dir: Path) -> Labels:
         return Labels(tuple(map(str, values["classes"])), tuple(map(str, values["tags"])))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{run_dir / LABELS} holds no labels ({error}); a fine-tuning writes them") from error
-
-
-def read_result(run_dir: Path) -> Result | None:
-    """Returns what a fine-tuning ended with; None where it has not ended. Raises UserError for a damaged file."""
-    path = run_dir / RESULT
-    if not path.exists():
-        return None
-    try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} holds no result of a fine-tuning ({error})") from error

@@ -10,7 +10,8 @@ import jax
 
 from m5jax.configuration.live_data import initial_directory
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import VOCABULARY, kept_labels
+from m5jax.configuration.run_directory import kept_labels
+from m5jax.configuration.run_files import VOCABULARY
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.data.vocabulary_rows import check_extension, row_sources
 from m5jax.errors import UserError

@@ -74,6 +74,31 @@ def slurm_script(job: Job, time: str, options: Sequence[str] = ()) -> str:
       time: limit, as SLURM reads it.
       options: further `#SBATCH` options, such as `--partition=gpu`.
     """
+    command = shlex.quote(_told_by_slurm(job))
+    return _slurm_text(job, time, options, "%x-%j.log", "", command, '"$SLURM_JOB_ID"')
+
+
+def slurm_array(jobs: Sequence[Job], time: str, options: Sequence[str] = (), at_a_time: int = 0) -> str:
+    """Returns a batch script for `sbatch` of an array, of which each task is one of the jobs.
+
+    Args:
+      jobs: of the same GPUs and of one name.
+      time, options: of each; see `slurm_script`.
+      at_a_time: tasks; 0: as many as SLURM sees fit.
+    """
+    limit = f"%{at_a_time}" if at_a_time else ""
+    options = (f"--array=0-{len(jobs) - 1}{limit}", *options)
+    cases = "".join(f"  {task}) command={shlex.quote(_told_by_slurm(job))} ;;\n" for task, job in enumerate(jobs))
+    chosen = f'case "$SLURM_ARRAY_TASK_ID" in\n{cases}esac\n'
+    task = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
+    return _slurm_text(jobs[0], time, options, "%x-%A_%a.log", chosen, '"$command"', task)
+
+
+def _told_by_slurm(job: Job) -> str:
+    return f"exec {_told(job.command, '$COORDINATOR', '$SLURM_NTASKS', '$SLURM_PROCID')}"
+
+
+def _slurm_text(job: Job, time: str, options: Sequence[str], log: str, before: str, command: str, task: str) -> str:
     directives = [
         f"--job-name={job.name}",
         f"--nodes={job.hosts}",
@@ -84,17 +109,16 @@ def slurm_script(job: Job, time: str, options: Sequence[str] = ()) -> str:
         f"--signal=TERM@{_SECONDS_TO_SAVE}",
         "--requeue",
         "--open-mode=append",
-        "--output=%x-%j.log",
+        f"--output={log}",
         *options,
     ]
-    told = f"exec {_told(job.command, '$COORDINATOR', '$SLURM_NTASKS', '$SLURM_PROCID')}"
     return f"""#!/bin/bash
 {"".join(f"#SBATCH {directive}{chr(10)}" for directive in directives)}{job.header}
-export COORDINATOR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{PORT}"
-srun --label bash -c {shlex.quote(told)}
+{before}export COORDINATOR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{PORT}"
+srun --label bash -c {command}
 status=$?
 # Stopped with a checkpoint saved: the same job goes on from it.
-[ $status -ne {EXIT_INTERRUPTED} ] || scontrol requeue "$SLURM_JOB_ID"
+[ $status -ne {EXIT_INTERRUPTED} ] || scontrol requeue {task}
 exit $status
 """
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY, kept_labels
+from m5jax.configuration.run_directory import kept_labels
+from m5jax.configuration.run_files import CONFIG, VOCABULARY
 from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.cut_texts import log_cut_texts
 from m5jax.data.default_vocabulary import default_vocabulary

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from m5jax.configuration.gin_files import parse_gin
 from m5jax.configuration.run import Run
-from m5jax.configuration.run_directory import CONFIG, VOCABULARY
+from m5jax.configuration.run_files import CONFIG, VOCABULARY
 from m5jax.data.load_tensorflow import load_tensorflow
 from m5jax.data.preparation.settings import Preparation
 from m5jax.errors import UserError

@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 
 from m5jax.configuration.fine_tuned_run import LABELS, NGRAMS, make_model
 from m5jax.configuration.fine_tuning import FineTuning
-from m5jax.configuration.run_directory import VOCABULARY, keep_attributes, keep_vocabulary, read_attributes
+from m5jax.configuration.run_directory import keep_attributes, keep_vocabulary, read_attributes
+from m5jax.configuration.run_files import VOCABULARY
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from m5jax.configuration.gin_files import Binding, parse_bindings, read_bindings, resolve
 from m5jax.configuration.registry import CONFIGURABLES
+from m5jax.configuration.run_files import ATTRIBUTES, CONFIG, LABELS, VOCABULARY
 from m5jax.data.attributes import SEPARATORS, AttributeFormat
 from m5jax.errors import UserError
 from m5jax.files import write_whole
 
-CONFIG, LOCK = "config.gin", ".lock"
-ATTRIBUTES = "attributes.json"
-VOCABULARY = "vocabulary/sentencepiece.model"
-LABELS = "vocabulary/labels.json"
+LOCK = ".lock"
 SECONDS_TO_SEE = 90
 # What may differ when a run is resumed: how long, how often and where it runs, not what it computes.
 MAY_CHANGE = ("TRAIN_STEPS", "RUN_DIR", "VOCABULARY", "TASK_MODULES")

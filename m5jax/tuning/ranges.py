@@ -94,6 +94,11 @@ def gin_text(value: float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def binding_flags(values: Mapping[str, float | str]) -> list[str]:
+    """Returns the flags of a command that bind suggested values."""
+    return [f"--gin.{name}={gin_text(value)}" for name, value in values.items()]
+
+
 def check_ranges(ranges: Sequence[Range], describe: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
     """Raises UserError unless the configuration takes the examples of each range, and they make a difference.
 

@@ -4,11 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from m5jax.tuning.ranges import gin_text
+from m5jax.tuning.ranges import binding_flags, gin_text
 from m5jax.tuning.settings import Tuning
 from m5jax.tuning.worker import NOTE, STATES, Work
 
@@ -65,10 +66,14 @@ def short(value: float | str | None) -> str:
 def best_gin(trials: Trials, work: Work) -> str:
     """Returns a gin file of the values of the best trial; of complete ones there must be one."""
     best = ranked(trials, work.tuning)[0]
+    command = work.command
+    path = work.directory / BEST
+    flags = [f"--gin_file={path}"] if command.kind.takes_gin_files else binding_flags(best.params)
+    typed = command.text(flags, Path("runs/best"))
     lines = [
         f"# The best of a study, trial {best.number}: {work.tuning.metric} = {best.value!r} ({work.tuning.direction}).",
         f"# {counts(trials)}. To use it:",
-        f"#   {work.command.text_with_best(best.params, work.directory / BEST)}",
+        f"#   {typed}",
         "",
         *(f"{name} = {gin_text(value)}" for name, value in best.params.items()),
     ]

@@ -1,10 +1,11 @@
 """How a study is made, from a gin file and flags."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from m5jax.configuration.settings_file import is_integer, is_text, is_texts, read_settings
 from m5jax.errors import UserError, check_least, unknown_name
 from m5jax.tuning.ranges import Range, parse_range
 
@@ -73,22 +74,13 @@ def make_tuning(path: Path | None, flags: Mapping[str, Any]) -> Tuning:
 
 def read_tune_file(path: Path) -> dict[str, Any]:
     """Returns the values that a gin file binds of `Tuning`; raises UserError where it binds anything else."""
-    from m5jax.configuration.gin_files import find_gin_file, read_bindings
-
     kinds = {field.name: field.type for field in dataclasses.fields(Tuning)}
-    values = {}
-    for binding in read_bindings(find_gin_file(str(path))):
-        name, value = binding.argument, binding.value
-        if binding.name != "Tuning":
-            raise UserError(f"{binding.where}: {binding.key} is not of Tuning; what all trials have is for after --")
-        if name not in kinds:
-            raise UserError(f"{binding.where}: {unknown_name('argument of Tuning', name, kinds)}")
-        if not (_is_texts(value) if name == "ranges" else type(value) is kinds[name]):
-            allowed = {"ranges": "{'NAME': 'RANGE'}"}.get(name, "an integer" if kinds[name] is int else "a text")
-            raise UserError(f"{binding.where}: {binding.key} = {value!r}; allowed: {allowed}")
-        values[name] = value
-    return values
+    checks: dict[str, tuple[Callable[[Any], bool], str]] = {
+        name: (is_integer, "an integer") if kind is int else (is_text, "a text") for name, kind in kinds.items()
+    }
+    checks["ranges"] = (_is_ranges, "{'NAME': 'RANGE'}")
+    return read_settings(path, "Tuning", checks, "what all trials have is for after --")
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in (*value, *value.values()))
+def _is_ranges(value: Any) -> bool:
+    return isinstance(value, dict) and is_texts([*value, *value.values()])

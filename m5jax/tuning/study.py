@@ -1,15 +1,10 @@
 """The work on a study: workers that take trials and run them until there are enough, or a signal comes."""
 
-import contextlib
 import os
-import signal
-from collections.abc import Iterator
-from threading import Event, Thread
-from types import FrameType
-from typing import Any
+from threading import Event
 
-from m5jax.errors import UserError
-from m5jax.tuning.trial_process import worker_environment
+from m5jax.configuration.run_process import worker_environment
+from m5jax.configuration.run_workers import run_workers
 from m5jax.tuning.worker import Failures, Work, Worker
 
 
@@ -25,48 +20,6 @@ def work_on_study(work: Work, workers: int = 1) -> bool:
         a row failed.
     """
     stop, failures = Event(), Failures(work.tuning.failures)
-    errors: list[BaseException] = []
-
-    def run(worker: Worker) -> None:
-        try:
-            worker.run()
-        except OSError as error:
-            errors.append(UserError(f"cannot work on the study {work.directory}: {error}"))
-            stop.set()
-        except BaseException as error:
-            errors.append(error)
-            stop.set()
-
     environments = [worker_environment(os.environ, index, workers) for index in range(workers)]
     made = [Worker(work, environment, stop, failures) for environment in environments]
-    # A second signal ends this process at once: it does not wait for daemons.
-    threads = [Thread(target=run, args=(worker,), daemon=True) for worker in made]
-    with _signals_set(stop):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return not stop.is_set()
-
-
-@contextlib.contextmanager
-def _signals_set(stop: Event) -> Iterator[None]:
-    """Within its context the first SIGTERM or Ctrl-C sets the event; a second acts as usual."""
-    previous: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-        restore()
-
-    previous |= {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        restore()
+    return run_workers([worker.run for worker in made], stop, work.directory)

@@ -11,15 +11,15 @@ file systems do well, and a kill leaves at most half a line at its end. SQLite's
 The locks of trials are `flock`s, which end with the process that holds them.
 """
 
-import dataclasses
 import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from m5jax.configuration.run_process import RunFiles
 from m5jax.errors import UserError
 from m5jax.tuning.settings import Tuning
 
@@ -32,34 +32,9 @@ NAME = "m5jax"
 DEFINITION = "definition"
 
 
-@dataclasses.dataclass(frozen=True)
-class TrialFiles:
-    """Where one trial lies in the directory of its study."""
-
-    study: Path
-    number: int
-
-    @property
-    def run_dir(self) -> Path:
-        return self.study / "trials" / f"{self.number:04d}"
-
-    @property
-    def output(self) -> Path:
-        return self.study / "logs" / f"{self.number:04d}.out"
-
-    @property
-    def errors(self) -> Path:
-        return self.study / "logs" / f"{self.number:04d}.err"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the worker that has the trial."""
-        return self.study / "locks" / f"{self.number:04d}"
-
-    @property
-    def process_lock(self) -> Path:
-        """Held by the process that trains too, which may live on where its worker was killed."""
-        return self.study / "locks" / f"{self.number:04d}.process"
+def trial_files(study: Path, number: int) -> RunFiles:
+    """Returns where a trial lies in the directory of its study."""
+    return RunFiles(study, "trials", f"{number:04d}")
 
 
 def open_study(directory: Path, tuning: Tuning, definition: Mapping[str, str]) -> "Study":
@@ -119,17 +94,6 @@ def study_lock(directory: Path) -> Iterator[None]:
         ) from error
     with file:
         yield
-
-
-def try_lock(path: Path) -> IO[str] | None:
-    """Returns the locked file, whose lock ends when it and all that inherited it are closed; None: it is held."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
 
 
 def _make(directory: Path) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import IO, TYPE_CHECKING
 
-from m5jax.configuration.fine_tuned_run import read_result
+from m5jax.configuration.fine_tuned_result import read_result
+from m5jax.configuration.run_command import RunCommand
+from m5jax.configuration.run_process import End, RunFiles, last_error, run_process, try_lock
 from m5jax.errors import UserError
 from m5jax.training.interruption import EXIT_INTERRUPTED
-from m5jax.tuning.ranges import gin_text
+from m5jax.tuning.ranges import binding_flags, gin_text
 from m5jax.tuning.settings import Tuning
-from m5jax.tuning.study_directory import TrialFiles, open_study, study_lock, try_lock
-from m5jax.tuning.trial_command import TrialCommand
+from m5jax.tuning.study_directory import open_study, study_lock, trial_files
 from m5jax.tuning.trial_metrics import Judge, TrialMetrics, read_trial_metrics, unknown_metric
-from m5jax.tuning.trial_process import End, last_error, run_process
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -44,7 +44,7 @@ class Work:
 
     directory: Path
     tuning: Tuning
-    command: TrialCommand
+    command: RunCommand
     definition: Mapping[str, str]
     seconds: float = 2.0
 
@@ -73,7 +73,7 @@ class _Claimed:
 
     trial: "Trial"
     reported: tuple[int, ...]
-    files: TrialFiles
+    files: RunFiles
     lock: IO[str]
 
 
@@ -115,7 +115,7 @@ class Worker:
 
         with study_lock(self._work.directory):
             for number in self._running():
-                files = TrialFiles(self._work.directory, number)
+                files = trial_files(self._work.directory, number)
                 lock = try_lock(files.lock)
                 if lock is None:
                     continue
@@ -129,7 +129,7 @@ class Worker:
             number = len(self._study.get_trials(deepcopy=False))
             if number >= self._work.tuning.trials:
                 return None
-            files = TrialFiles(self._work.directory, number)
+            files = trial_files(self._work.directory, number)
             lock = try_lock(files.lock)
             if lock is None:
                 raise UserError(f"{files.lock} is locked by the worker of another study; wait for its end")
@@ -155,7 +155,8 @@ class Worker:
         from optuna.trial import TrialState
 
         files, judge = claimed.files, Judge(claimed.trial, claimed.reported)
-        command = self._work.command.program + tuple(self._work.command.line(claimed.trial.params, files.run_dir))
+        flags = binding_flags(claimed.trial.params)
+        command = (*self._work.command.program, *self._work.command.line(flags, files.run_dir))
 
         def goes_on() -> bool:
             return judge.goes_on(self._metrics(files))
@@ -170,7 +171,9 @@ class Worker:
                 return None
             if status >= 0 or not self._may_run_again(claimed.trial):
                 return self._ended(status, files, judge)
-            logger.info("trial %d was killed by %s and is run again", files.number, signal.Signals(-status).name)
+            logger.info(
+                "trial %d was killed by %s and is run again", claimed.trial.number, signal.Signals(-status).name
+            )
 
     def _may_run_again(self, trial: "Trial") -> bool:
         """Counts kills of a trial's process: one that is killed each time may need more memory than there is."""
@@ -178,10 +181,10 @@ class Worker:
         trial.set_user_attr(_KILLS, kills)
         return bool(kills == 1)
 
-    def _metrics(self, files: TrialFiles) -> TrialMetrics:
+    def _metrics(self, files: RunFiles) -> TrialMetrics:
         return read_trial_metrics(files.run_dir, self._work.tuning.metric)
 
-    def _ended(self, status: int, files: TrialFiles, judge: Judge) -> _Ending:
+    def _ended(self, status: int, files: RunFiles, judge: Judge) -> _Ending:
         from optuna.trial import TrialState
 
         metrics = self._metrics(files)
@@ -213,5 +216,5 @@ class Worker:
         told = self._study.tell(claimed.trial, ending.value, ending.state)
         value = "" if told.value is None else f" at {self._work.tuning.metric} = {told.value:.6g}"
         note = f": {ending.note}" if ending.note else ""
-        logger.info("trial %d is %s%s%s", claimed.files.number, STATES[ending.state.name], value, note)
+        logger.info("trial %d is %s%s%s", claimed.trial.number, STATES[ending.state.name], value, note)
         self._failures.add(ending.state == TrialState.FAIL, ending.note)

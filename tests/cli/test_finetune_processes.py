@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from m5jax.configuration.fine_tuned_run import load_fine_tuned, read_result
+from m5jax.configuration.fine_tuned_result import read_result
+from m5jax.configuration.fine_tuned_run import load_fine_tuned
 from m5jax.training.run_log import read_metrics
 from tests.configuration.pretrained_run import encoder, pairs, write_rows, write_run
 from tests.processes import Finished, free_port, run_together

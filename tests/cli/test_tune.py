@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from m5jax.cli.main import main, make_parser
-from m5jax.cli.train import split_gin_overrides
 from m5jax.cli.tune import make_work
+from m5jax.configuration.command_line import read_command, split_gin_overrides
 from m5jax.training.interruption import EXIT_INTERRUPTED
-from m5jax.tuning.study_directory import TrialFiles, open_study
+from m5jax.tuning.ranges import binding_flags
+from m5jax.tuning.study_directory import open_study, trial_files
 
 REPOSITORY = Path(__file__).parents[2]
 QUICKSTART = "--gin_file=gin_configs/experiments/quickstart.gin"
@@ -38,9 +39,9 @@ def refused(capsys, arguments):
 
 def test_a_trial_is_the_command_with_values_and_a_run_directory_of_its_own(tmp_path):
     work = make(tmp_path / "s", PEAK, "--range=EncoderConfig.norm='rms'|'layer'")
-    values = {"Cosine.peak": 1e-5, "EncoderConfig.norm": "'rms'"}
+    flags = binding_flags({"Cosine.peak": 1e-5, "EncoderConfig.norm": "'rms'"})
     assert work.command.program[1:] == ("-m", "m5jax.cli.main")
-    assert work.command.line(values, TrialFiles(tmp_path, 7).run_dir) == [
+    assert work.command.line(flags, trial_files(tmp_path, 7).run_dir) == [
         "train",
         QUICKSTART,
         "--gin.Cosine.peak=1e-05",
@@ -193,9 +194,7 @@ def test_the_study_of_the_page_runs_and_its_best_values_can_be_trained_with(tmp_
         assert summary["languages"]["en"]["loss"] == pytest.approx(float(row["evaluation/en/loss"]))
     best = min(rows, key=lambda row: float(row["evaluation/en/loss"]))
     header = re.search(r"^#   m5jax (train .*)$", (study / "best.gin").read_text(), flags=re.MULTILINE)[1]
-    from m5jax.cli.train import parse_run
-
-    assert parse_run(shlex.split(header)).optimizer.schedule.peak == float(best["Cosine.peak"])
+    assert read_command(shlex.split(header)).optimizer.schedule.peak == float(best["Cosine.peak"])
 
     assert main(arguments) == 0  # again, with nothing to do
     assert "2 trials: 2 complete" in capsys.readouterr().out

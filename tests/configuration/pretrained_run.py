@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from m5jax.configuration.run_directory import ATTRIBUTES, CONFIG, VOCABULARY
+from m5jax.configuration.run_files import ATTRIBUTES, CONFIG, VOCABULARY
 from m5jax.data.attributes import SEPARATORS
 from m5jax.data.vocabulary import train_vocabulary
 from m5jax.models import EncoderConfig, EncoderDecoderConfig, FunctionalModel

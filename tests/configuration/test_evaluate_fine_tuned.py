@@ -6,10 +6,11 @@ from pathlib import Path
 import jax
 
 from m5jax.configuration.evaluate_fine_tuned import EvaluationSettings, evaluate_fine_tuned
-from m5jax.configuration.fine_tuned_run import LABELS, NGRAMS, RESULT, Result, make_model
+from m5jax.configuration.fine_tuned_result import RESULT, Result
+from m5jax.configuration.fine_tuned_run import LABELS, NGRAMS, make_model
 from m5jax.configuration.load import load
 from m5jax.configuration.prepare_fine_tuning import EXAMPLES
-from m5jax.configuration.run_directory import CONFIG
+from m5jax.configuration.run_files import CONFIG
 from m5jax.evaluation.predictions import read_predictions
 from m5jax.evaluation.report_data import read_report_data
 from m5jax.evaluation.reports import EVALUATIONS

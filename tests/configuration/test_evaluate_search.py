@@ -11,7 +11,8 @@ import pytest
 from m5jax.cli.main import main
 from m5jax.configuration import evaluate_search
 from m5jax.configuration.evaluate_fine_tuned import answer_examples
-from m5jax.configuration.fine_tuned_run import load_fine_tuned, read_result
+from m5jax.configuration.fine_tuned_result import read_result
+from m5jax.configuration.fine_tuned_run import load_fine_tuned
 from m5jax.evaluation.compare import compare
 from m5jax.evaluation.predictions import read_predictions
 from m5jax.evaluation.report_data import read_report_data

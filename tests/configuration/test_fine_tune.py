@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from m5jax.cli.main import main
-from m5jax.configuration.fine_tuned_run import load_fine_tuned, read_result
+from m5jax.configuration.fine_tuned_result import read_result
+from m5jax.configuration.fine_tuned_run import load_fine_tuned
 from m5jax.data.rejected import MINIMUM_RECORDS
 from m5jax.evaluation.predictions import read_predictions
 from m5jax.evaluation.report_data import read_report_data
@@ -69,7 +70,7 @@ def test_two_towers_are_trained_evaluated_and_searched_without_the_run_that_they
 ) -> None:
     gone, run_dir = tmp_path / "gone", tmp_path / "tuned"
     shutil.copytree(pretrained, gone)
-    assert finetune(run_dir, files, "two_tower", f"--from={gone}") == 0
+    assert finetune(run_dir, files, "two_tower", f"--from={gone}", "--gin.TwoTowerTask.lexical=8") == 0
     shutil.rmtree(gone)
     printed = capsys.readouterr().out
     result = read_result(run_dir)
@@ -96,8 +97,9 @@ def test_two_towers_are_trained_evaluated_and_searched_without_the_run_that_they
     embeddings = tmp_path / "embeddings.parquet"
     source = write_rows(tmp_path / "products.jsonl", products)
     assert main(["embed", f"--run={run_dir}", f"--input={source}", f"--output={embeddings}", "--batch_size=8"]) == 0
-    lengths = np.linalg.norm(np.stack(pq.read_table(embeddings)["embedding"].to_numpy()), axis=1)
-    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)  # unit vectors, of the cosine
+    vectors = np.stack(pq.read_table(embeddings)["embedding"].to_numpy())
+    assert vectors.shape[1] == encoder().width + 8
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)  # unit vectors, of the cosine
     capsys.readouterr()
     assert main(["search", f"--run={run_dir}", f"--embeddings={embeddings}", "--query=acme lamp 1", "--top=1"]) == 0
     assert re.search(r"1\.000\s+en\s+lamp", capsys.readouterr().out)

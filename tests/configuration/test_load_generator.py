@@ -7,7 +7,7 @@ import pytest
 
 from m5jax.configuration.fine_tuned_run import LABELS, model_bindings
 from m5jax.configuration.load_generator import load_generator
-from m5jax.configuration.run_directory import CONFIG
+from m5jax.configuration.run_files import CONFIG
 from m5jax.errors import UserError
 from m5jax.files import write_json
 from m5jax.finetuning.tasks import Labels

@@ -1,15 +1,14 @@
 import pytest
 
 from m5jax.configuration.run_directory import (
-    CONFIG,
     LOCK,
-    VOCABULARY,
     begun,
     check_run_directory,
     check_seen,
     keep_vocabulary,
     model_differences,
 )
+from m5jax.configuration.run_files import CONFIG, VOCABULARY
 from m5jax.errors import UserError
 
 CONFIG_TEXT = "TRAIN_STEPS = 20\nEncoderConfig.width = 64\nTrainerConfig.steps = %TRAIN_STEPS\nTrainerConfig.seed = 0\n"

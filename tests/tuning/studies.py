@@ -6,10 +6,10 @@ As a program, works on the study of a directory:  python -m tests.tuning.studies
 import sys
 from pathlib import Path
 
+from m5jax.configuration.run_command import RunCommand
 from m5jax.tuning.settings import Tuning
 from m5jax.tuning.study import work_on_study
 from m5jax.tuning.study_directory import open_study
-from m5jax.tuning.trial_command import TrialCommand
 from m5jax.tuning.worker import Work
 
 FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_run.py")))
@@ -25,7 +25,7 @@ def make_work(
     return Work(
         directory=directory,
         tuning=Tuning(**settings),
-        command=TrialCommand((command, *words), FAKE),
+        command=RunCommand((command, *words), FAKE),
         definition=definition or {"command": "fake"},
         seconds=0.01,
     )

@@ -12,10 +12,10 @@ from threading import Event
 
 import pytest
 
+from m5jax.configuration.run_process import End
 from m5jax.errors import UserError
 from m5jax.tuning import worker
 from m5jax.tuning.study import work_on_study
-from m5jax.tuning.trial_process import End
 from tests.tuning.fake_run import STEPS, loss
 from tests.tuning.studies import make_work, told, trials_of
 

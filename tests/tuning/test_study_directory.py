@@ -3,8 +3,9 @@ import fcntl
 
 import pytest
 
+from m5jax.configuration.run_process import try_lock
 from m5jax.errors import UserError
-from m5jax.tuning.study_directory import JOURNAL, open_study, try_lock
+from m5jax.tuning.study_directory import JOURNAL, open_study
 from tests.tuning.studies import make_work, told
 
 
