@@ -19,7 +19,7 @@ from m5jax.data.preprocessors import is_masked
 from m5jax.data.vocabulary import Vocabulary
 from m5jax.errors import UserError
 from m5jax.evaluation.cloze_answers import answer_clozes, make_predict
-from m5jax.evaluation.held_out import language_results
+from m5jax.evaluation.held_out import held_out_batches, language_results
 from m5jax.evaluation.held_out_clozes import held_out_clozes, row_texts
 from m5jax.evaluation.masked_report import Answered, Bootstrap, masked_predictions, masked_report, masked_table
 from m5jax.evaluation.masked_values import Values
@@ -70,7 +70,8 @@ def evaluate_run(run_dir: Path, settings: HeldOutEvaluation) -> str:
         check_new_folder(folder)
     step, model, parameters, mesh = restore_run(run, settings.step)
     held_out = run_held_out(run)
-    results = language_results(held_out, evaluator(run, model, mesh, tasks, held_out)(parameters))
+    rows = held_out_batches(held_out, mesh, run.data.batch_size)
+    results = language_results(held_out, evaluator(run, model, mesh, tasks, rows)(parameters))
     log_cut_texts()
     if output is not None:
         _write_figures(output, step, results)

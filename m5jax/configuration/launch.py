@@ -24,7 +24,6 @@ from m5jax.configuration.load import import_task_modules
 from m5jax.configuration.log_file import logged
 from m5jax.configuration.run import Run
 from m5jax.configuration.run_directory import (
-    VOCABULARY,
     begun,
     check_run_directory,
     check_seen,
@@ -33,6 +32,7 @@ from m5jax.configuration.run_directory import (
     keep_vocabulary,
     model_differences,
 )
+from m5jax.configuration.run_files import VOCABULARY
 from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.data.batch_iterator import BatchIterator
 from m5jax.data.cut_texts import log_cut_texts
@@ -40,13 +40,19 @@ from m5jax.data.embedding_format import embedding_format
 from m5jax.data.evaluation_batches import evaluation_tasks
 from m5jax.data.materialized import MaterializedBatches, read_rows
 from m5jax.data.mixtures import find_tasks
+from m5jax.data.preprocessors import is_masked
 from m5jax.data.vocabulary import current_vocabulary
 from m5jax.errors import unknown_name
+from m5jax.evaluation.evaluator import HeldOut as HeldOutRows
 from m5jax.evaluation.evaluator import make_evaluate
+from m5jax.evaluation.fill_masks import make_fill
+from m5jax.evaluation.filled_texts import FILE_NAME as SAMPLES
+from m5jax.evaluation.filled_texts import filled_as_json
 from m5jax.evaluation.held_out import HeldOut, held_out_batches, language_results
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import run_summary
 from m5jax.evaluation.task_metrics import make_task_metrics
+from m5jax.files import write_json
 from m5jax.models import FunctionalModel, Parameters
 from m5jax.models.mesh_checks import check_mesh
 from m5jax.objectives import LanguageModel, SequenceToSequence
@@ -114,6 +120,7 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
     objective = _objective(run, tasks)
     batches = _training_batches(run, mesh)
     held_out = run_held_out(run)
+    held_out_rows = held_out_batches(held_out, mesh, run.data.batch_size)
     predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
     training = Training(
         run_dir=run.directory,
@@ -124,11 +131,29 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
         config=run.trainer,
         batches=batches,
         batch_size=run.data.batch_size,
-        evaluate=evaluator(run, model, mesh, tasks, held_out),
+        evaluate=evaluator(run, model, mesh, tasks, held_out_rows),
         flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
         initial=initial,
+        inspect=_sampler(run, model, mesh, tasks, held_out_rows),
     )
     return training, held_out
+
+
+def _sampler(
+    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: HeldOutRows
+) -> Callable[[Parameters], None] | None:
+    """Returns what writes some masked texts with their likeliest fills; None where no task has any."""
+    masked = {label: held_out[label] for label, name in tasks.items() if is_masked(find_tasks(name)[0])}
+    if not masked:
+        return None
+    fill = make_fill(model, mesh, masked, current_vocabulary())
+
+    def write(parameters: Parameters) -> None:
+        filled = fill(parameters)
+        if jax.process_index() == 0:
+            write_json(run.directory / SAMPLES, filled_as_json(filled))
+
+    return write
 
 
 @contextmanager
@@ -167,10 +192,9 @@ def _objective(run: Run, tasks: Mapping[str, str]) -> LanguageModel | SequenceTo
 
 
 def evaluator(
-    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: HeldOut
+    run: Run, model: FunctionalModel, mesh: Mesh, tasks: Mapping[str, str], held_out: HeldOutRows
 ) -> Callable[[Parameters], dict[str, float]]:
-    """Returns what measures loss, accuracy and the tasks' own metrics on their held-out data."""
-    batches = held_out_batches(held_out, mesh, run.data.batch_size)
-    losses = make_evaluate(model, run.objective, mesh, batches)
-    metrics = make_task_metrics(model, mesh, tasks, batches)
+    """Returns what measures loss, accuracy and the tasks' own metrics on their `held_out_batches`."""
+    losses = make_evaluate(model, run.objective, mesh, held_out)
+    metrics = make_task_metrics(model, mesh, tasks, held_out)
     return lambda parameters: losses(parameters) | metrics(parameters)

@@ -14,6 +14,7 @@ import numpy as np
 
 from m5jax.errors import UserError
 from m5jax.evaluation.figures import INK, figure_settings, inline_svg
+from m5jax.evaluation.filled_texts import FILLS, FilledTexts, read_filled
 from m5jax.evaluation.tables import (
     LANGUAGE_HEADERS,
     METRIC_HEADERS,
@@ -38,9 +39,15 @@ CHARTS = {
     "train/loss": "Training loss",
     "train/learning_rate": "Learning rate",
     "train/gradient_norm": "Gradient norm before clipping",
+    "train/weight_norm": "Norm of the trained weights",
     "speed/tokens_per_second": "Tokens per second",
 }
 EVALUATIONS = {"accuracy": "Masked-token accuracy on held-out data", "loss": "Loss on held-out data (nats per token)"}
+# Of a language or task each, in one chart.
+LABELLED_CHARTS = {
+    r"train/(?P<label>.+)/loss": "Training loss of each language or task",
+    r"mixture/(?P<label>.+)": "Share of predicted tokens",
+}
 EVALUATION_NAME = re.compile(r"evaluation/(?P<language>.+)/(?P<metric>[^/]+)")
 
 # A chart is some hundred pixels wide: more points only make the file heavy.
@@ -64,6 +71,8 @@ def write_report(run_dir: Path) -> Path:
         f"<p>{escape(_headline(rows, summary))}</p>",
         html_definitions(_macros(config)),
         html_section("Results per language" if languages else "Results", _results(languages, newest)),
+        html_section("Data seen", _mixture(rows)),
+        html_section("Masked texts", _filled(read_filled(run_dir))),
         html_section("Curves", f'<div class="charts">{"".join(_charts(rows, languages))}</div>'),
         html_section("Where it ran", html_definitions(_circumstances(summary))),
         html_section("Command", f"<pre>{escape(summary.command)}</pre>" if summary.command else ""),
@@ -181,6 +190,30 @@ def _results(languages: Mapping[str, LanguageResult], newest: Mapping[str, Mappi
     return table + (html_table(METRIC_HEADERS, own) if own else "")
 
 
+def _mixture(rows: Rows) -> str:
+    """Returns the share of predicted tokens of each language or task over the whole run; empty where there is one."""
+    means = {
+        name.removeprefix("mixture/"): np.mean([row[name] for row in rows if name in row])
+        for name in dict.fromkeys(name for row in rows for name in row if name.startswith("mixture/"))
+    }
+    shares = [[name, f"{mean:.1%}"] for name, mean in means.items()]
+    return html_table(("task", "predicted tokens"), shares) if shares else ""
+
+
+def _filled(labels: FilledTexts) -> str:
+    """Returns masked texts with their likeliest fills."""
+    headers = ("", "stood there", *(f"fill {number}" for number in range(1, FILLS + 1)))
+    parts = []
+    for label, texts in labels.items():
+        for text in texts:
+            rows = [
+                [f"[{number}]", blank.hidden, *(f"{fill} {share:.0%}" for fill, share in blank.fills)]
+                for number, blank in enumerate(text.blanks, start=1)
+            ]
+            parts.append(f"<p>{escape(label)}: {escape(text.text)}</p>{html_table(headers, rows)}")
+    return "".join(parts)
+
+
 def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
     """Returns one `<figure>` a chart, evaluation first; charts without a value are left out."""
     from matplotlib import rc_context
@@ -188,10 +221,12 @@ def _charts(rows: Rows, languages: Mapping[str, LanguageResult]) -> list[str]:
 
     charts = []
     with rc_context(figure_settings(INK)):
-        for name, title in {**_evaluation_charts(rows, languages), **CHARTS}.items():
+        for name, title in {**_evaluation_charts(rows, languages), **LABELLED_CHARTS, **CHARTS}.items():
             figure = Figure(figsize=(5.0, 2.9), layout="constrained")
             axes = figure.subplots()
-            if name not in CHARTS:
+            if name in LABELLED_CHARTS:
+                _plot_labelled(axes, rows, name)
+            elif name not in CHARTS:
                 _plot_evaluation(axes, rows, name, languages)
             else:
                 _plot(axes, rows, name, color=PALETTE[0])
@@ -234,6 +269,15 @@ def _plot_evaluation(
     if axes.lines:
         if any(line.get_linestyle() == ":" for line in axes.lines) and not prefix:
             axes.plot([], [], color="#888888", linestyle="dotted", linewidth=1.3, label="unigram baseline")
+        axes.legend(ncols=2, fontsize="small", frameon=False)
+
+
+def _plot_labelled(axes: "Axes", rows: Rows, pattern: str) -> None:
+    matches = (re.fullmatch(pattern, name) for row in rows for name in row)
+    names = {match["label"]: match[0] for match in matches if match}
+    for index, label in enumerate(sorted(names)):
+        _plot(axes, rows, names[label], PALETTE[index % len(PALETTE)], label)
+    if axes.lines:
         axes.legend(ncols=2, fontsize="small", frameon=False)
 
 

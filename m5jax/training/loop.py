@@ -92,6 +92,7 @@ class Training:
         ones, and the first evaluation is of step 0.
       refresh: changes what `batches` give, by the parameters that there are: called with the number of the refresh and
         these, before the first step and every `refresh_every` steps; what it returns is logged. None: nothing does.
+      inspect: is given the parameters at the end of the run.
     """
 
     run_dir: Path
@@ -107,6 +108,7 @@ class Training:
     initial: InitialParameters | None = None
     refresh: Callable[[int, Parameters], dict[str, float]] | None = None
     refresh_every: int = 0
+    inspect: Callable[[Parameters], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +227,8 @@ class _Loop:
         self.checkpoints.wait()
         if evaluation is None:  # nothing was left to train, and the log holds it already
             evaluation = self.training.evaluate(state["parameters"])
+        if self.training.inspect is not None:
+            self.training.inspect(state["parameters"])
         speed = float(np.median(self.speeds)) if self.speeds else None
         return TrainingResult(int(state["step"]), evaluation, speed, self._utilization(speed))
 
@@ -240,6 +244,7 @@ class _Loop:
         self.speeds.append(speed)
         utilization = self._utilization(speed)
         values = {f"train/{name}": value for name, value in interval.metrics.items()}
+        values |= {f"mixture/{task}": share for task, share in interval.shares.items()}
         values["train/learning_rate"] = float(self.learning_rate(interval.step - 1))
         values["speed/tokens_per_second"] = speed
         values["speed/seconds_per_step"] = interval.seconds / interval.steps

@@ -31,11 +31,20 @@ def means(metrics: Metrics) -> dict[str, float]:
     }
 
 
+def task_shares(metrics: Metrics) -> dict[str, float]:
+    """Returns the share of predictions, 0 to 1, that were of each task that has a loss of its own."""
+    fetched = jax.device_get({name: sums.weight for name, sums in metrics.items() if name.endswith("/loss")})
+    total = sum(map(float, fetched.values()))
+    return {name.removesuffix("/loss"): float(weight) / total for name, weight in fetched.items() if total > 0}
+
+
 class Interval(NamedTuple):
-    """What happened between two reports: last step, metric means, tokens as the caller counts, seconds of stepping."""
+    """What happened between two reports: last step, metric means, shares of tasks, tokens as the caller counts, seconds
+    of stepping."""
 
     step: int
     metrics: dict[str, float]
+    shares: dict[str, float]
     tokens: int
     seconds: float
     steps: int
@@ -107,7 +116,7 @@ class MetricWindow:
         now = time.perf_counter()
         seconds = self._seconds + now - self._started
         self._seconds, self._started = 0.0, now
-        self._report(Interval(step, means(sums), tokens, seconds, steps))
+        self._report(Interval(step, means(sums), task_shares(sums), tokens, seconds, steps))
 
 
 def count_tokens(batch: dict[str, Any]) -> int:

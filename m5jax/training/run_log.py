@@ -1,7 +1,7 @@
 """The history of a run: one line a report in `metrics.jsonl`, and the same numbers as TensorBoard event files.
 
 Names of values are paths: `train/loss`, `train/learning_rate`, `train/gradient_norm`, `evaluation/de/loss`,
-`evaluation/de/accuracy`, `speed/tokens_per_second`, `speed/model_flop_utilization`.
+`evaluation/de/accuracy`, `mixture/de` (share of predictions), `speed/tokens_per_second`.
 """
 
 import json

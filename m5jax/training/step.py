@@ -62,10 +62,12 @@ def make_train_step(
         gradients = jax.tree.map(lambda g: g / divisor, gradients)
         trained = model.trained_part(state["parameters"])
         updates, optimizer = transformation.update(gradients, state["optimizer"], trained)
+        updated = optax.apply_updates(trained, updates)
         metrics["gradient_norm"] = Sums(optax.global_norm(gradients), jnp.ones(()))
+        metrics["weight_norm"] = Sums(optax.global_norm(updated), jnp.ones(()))
         new_state = TrainState(
             step=state["step"] + 1,
-            parameters=model.with_trained(state["parameters"], optax.apply_updates(trained, updates)),
+            parameters=model.with_trained(state["parameters"], updated),
             optimizer=optimizer,
             rng=state["rng"],
         )

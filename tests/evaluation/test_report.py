@@ -24,6 +24,7 @@ def write_run(run_dir: Path, summary: bool = True, name: str = "en") -> Path:
     with RunLog(run_dir) as log:
         for step in range(10, 210, 10):
             values = {"train/loss": 100 / step, "train/learning_rate": 1e-4, "train/gradient_norm": 1.0}
+            values |= {"train/weight_norm": 2.0}
             log.write(step, values | {"speed/tokens_per_second": 5e4})
             if step % 50 == 0:
                 for language, gain in ((name, 0.0), ("de", 0.1)):
@@ -70,7 +71,7 @@ def test_the_figures_and_curves_are_there(tmp_path: Path) -> None:
     text = "".join(page.texts)
     for expected in ("200 steps", "1,234,567 parameters", "48,123 tokens/s", "41.2%", "0.10.2", "2026-01-02 03:04:05"):
         assert expected in text
-    assert page.tags["svg"] == page.tags["figure"] == 6
+    assert page.tags["svg"] == page.tags["figure"] == 7
     for title in (*report.CHARTS.values(), *report.EVALUATIONS.values()):
         assert title in text
     assert text.count("unigram baseline") == 2
