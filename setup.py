@@ -42,18 +42,21 @@ FINE_TUNING = [
     "faiss-cpu>=1.12",  # hard negatives and approximate search
     "optuna>=4.5",  # m5jax tune
 ]
+STUDIES = ["pandas>=2.2"]  # tables of m5jax study
 # m5jax data prepare and cache; the one package forces an older protobuf and Arrow on the others.
 PREPARATION = [
     "apache-beam[tfrecord]>=2.77",
     "datasketch>=1.6",
     "lingua-language-detector>=2.1",
 ]
+# m5jax study mlflow; sqlalchemy and alembic, for databases, come with Optuna.
+MLFLOW = ["mlflow-skinny>=3.10"]
 TESTING = [
     *PREPARATION,
+    *MLFLOW,
     "beartype>=0.22",
     "hypothesis>=6.100",
     "markdown-it-py>=3",  # reads the reports in Markdown as GitHub does
-    "pandas>=2.2",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "pytrec-eval-terrier>=0.5",  # what metrics of search and of slots are compared with
@@ -67,6 +70,7 @@ EXTRAS = {
     "plan": ["jax[tpu,cuda12-local]"],
     # m5jax evaluate --baseline=FOLDER
     "sentence-transformers": ["sentence-transformers>=5"],
+    "mlflow": MLFLOW,
     "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
     "prepare": PREPARATION,
     "test": TESTING,
@@ -84,7 +88,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["m5jax", "m5jax.*", "partitioning", "partitioning.*", "tasks", "tasks.*"]),
     package_data={"m5jax": ["py.typed"]},
-    install_requires=[*ACCELERATED, *DATA, *FINE_TUNING],
+    install_requires=[*ACCELERATED, *DATA, *FINE_TUNING, *STUDIES],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["m5jax = m5jax.cli.main:main"]},
 )

@@ -2,10 +2,19 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from m5jax.errors import UserError
+
+
+def check_new(path: Path, endings: Sequence[str]) -> None:
+    """Raises UserError where a file to be written exists, or its name does not end in one of those allowed."""
+    if path.suffix not in endings:
+        raise UserError(f"--output={path}: allowed: names that end in {', '.join(endings)}")
+    if path.exists():
+        raise UserError(f"{path} exists; choose another --output")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

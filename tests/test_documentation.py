@@ -1,6 +1,8 @@
 """README and docs are true: their Python runs, their commands run (at a small size), their links lead somewhere."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -15,6 +17,9 @@ import zstandard
 
 from benchmarks.real_results import page as results_page
 from m5jax.cli.main import main
+from m5jax.data.cache import cache_directory
+from m5jax.data.embedded_catalog.writer import embedded_catalog_directory
+from m5jax.studies.study_file import read_study_file
 from tests.configuration.pretrained_run import encoder, pairs, write_rows, write_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -46,6 +51,11 @@ def workshop(tmp_path_factory):
     directory = tmp_path_factory.mktemp("workshop")
     lines = "".join(json.dumps(product) + "\n" for product in PRODUCTS)
     (directory / "products.jsonl").write_text(lines, encoding="utf-8")
+    cache = directory / "cache"
+    cache.mkdir()
+    embedded_catalog_directory()
+    for known in cache_directory().glob("embedded_catalog*"):
+        (cache / known.name).symlink_to(known)
     return directory
 
 
@@ -63,7 +73,20 @@ def commands(text):
 
 
 def run(command, directory):
+    """Returns what a command prints; in this process, which has imported the libraries, unless it sets a variable."""
     words = shlex.split(command)
+    action = words[words.index("m5jax") + 1 :]
+    small = SMALL if action[0] == "train" or action[:2] == ["data", "materialize"] else []
+    if words[0] != "m5jax":
+        return run_apart([*words, *small], directory)
+    printed = io.StringIO()
+    with contextlib.chdir(directory), contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("M5JAX_CACHE", str(directory / "cache"))
+        assert main([*words[1:], *small]) == 0, command
+    return printed.getvalue()
+
+
+def run_apart(words, directory):
     # Not optimized: what takes time here is to compile.
     environment = {
         **os.environ,
@@ -73,11 +96,9 @@ def run(command, directory):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
-    if words[1] == "train" or words[1:3] == ["data", "materialize"]:
-        words += SMALL
     module = [sys.executable, "-m", "m5jax.cli.main"]
     done = subprocess.run([*module, *words[1:]], cwd=directory, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -221,6 +242,41 @@ def test_commands_of_the_fine_tuning_and_evaluation_pages_run(tmp_path, monkeypa
     assert "p-value" in printed
 
 
+def test_commands_of_the_page_of_studies_run(tmp_path, monkeypatch, capsys):
+    """One run is trained; the others are its copies."""
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "docs" / "studies.md").read_text(encoding="utf-8")
+    described, scaling = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    study_file = Path("gin_configs/studies/masking.gin")
+    study_file.parent.mkdir(parents=True)
+    small = "'--gin.DataConfig.masking=@MaskingPolicy()',"
+    study_file.write_text((REPOSITORY / study_file).read_text().replace(small, f"{small} {str(SMALL)[1:-1]},"))
+    status, run_, *shown, submit, any_runs, mlflow = (shlex.split(command)[1:] for command in commands(text))
+    assert main([*run_, "--only=0"]) == 0
+    study = read_study_file(study_file).study
+    first, *others = (planned.files.run_dir for planned in study.runs)
+    for directory in others:
+        shutil.copytree(first, directory)
+    for command in (status, run_, *shown, any_runs, mlflow):
+        assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("finished     rate=0.15, unit=word") == 3
+    assert "12 finished" in printed
+    assert "12 runs logged" in printed
+    assert Path("masking.tex").is_file()
+    assert Path("masking.png").is_file()
+    assert main(submit) == 2  # as all are trained
+    assert "there is nothing to submit" in capsys.readouterr().err
+
+    assert f'"{small[1:-2]}"' in described
+    found: dict = {}
+    exec(described.replace(f'"{small[1:-2]}"', f'"{small[1:-2]}", *{SMALL}'), found)
+    assert [run.files.run_dir for run in found["study"].runs] == [first, *others]
+    exec(scaling, found)
+    assert found["fitted"].law.irreducible == pytest.approx(1.7, rel=0.01)
+    assert found["low"] == pytest.approx(found["best"].parameters) == pytest.approx(found["high"])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_named_files_exist(page):
     text = page.read_text(encoding="utf-8")
@@ -235,4 +291,4 @@ def test_links_and_named_files_exist(page):
 def test_gin_files_open_with_how_to_use_them(path):
     head = path.read_text(encoding="utf-8").split("\n\n")[0]
     assert head.startswith("# ")
-    assert re.search("gin_file=|--recipe=|include it from an experiment", head)
+    assert re.search("gin_file=|--recipe=|m5jax study run|include it from an experiment", head)

@@ -23,6 +23,7 @@ LIGHT = (
     "m5jax.evaluation.held_out",
     "m5jax.data.materialized",
     "m5jax.data.preparation.settings",
+    "m5jax.studies",
     "partitioning",
 )
 
@@ -62,7 +63,8 @@ FORBIDDEN = {
         "m5jax.training",
         "m5jax.tuning",
     ],
-    "m5jax/tuning": ["m5jax.cli", "m5jax.finetuning"],
+    "m5jax/tuning": ["m5jax.cli", "m5jax.finetuning", "m5jax.studies"],
+    "m5jax/studies": ["m5jax.cli", "m5jax.finetuning", "m5jax.tuning"],
     "m5jax/data": [
         "m5jax.cli",
         "m5jax.configuration",
@@ -72,7 +74,7 @@ FORBIDDEN = {
         "m5jax.objectives",
         "m5jax.training",
     ],
-    "m5jax/configuration": ["m5jax.cli", "m5jax.tuning"],
+    "m5jax/configuration": ["m5jax.cli", "m5jax.studies", "m5jax.tuning"],
     "tasks": [
         "m5jax.cli",
         "m5jax.configuration",

@@ -15,11 +15,13 @@ from m5jax.cli import (
     models,
     plan,
     search,
+    study,
     tasks,
     train,
     tune,
     vocabulary,
 )
+from m5jax.configuration.command_line import split_gin_overrides
 from m5jax.errors import UserError
 from partitioning.errors import PartitioningError
 
@@ -43,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         train,
         finetune,
         tune,
+        study,
         evaluate,
         compare,
         embed,
@@ -65,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("m5jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and SeqIO log their ordinary work as warnings
-    parsed = make_parser().parse_args(train.split_gin_overrides(sys.argv[1:] if arguments is None else arguments))
+    parsed = make_parser().parse_args(split_gin_overrides(sys.argv[1:] if arguments is None else arguments))
     try:
         return parsed.run(parsed)
     except (UserError, PartitioningError) as error:

@@ -1,0 +1,175 @@
+"""The work on a study: its runs made, several at a time; what is finished is not made again."""
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+from tqdm import tqdm
+
+from m5jax.configuration.run_process import End, last_error, run_process, try_lock, worker_environment
+from m5jax.configuration.run_workers import run_workers
+from m5jax.errors import UserError
+from m5jax.studies.planned_runs import PlannedRun
+from m5jax.training.interruption import EXIT_INTERRUPTED
+from m5jax.training.run_log import FILE_NAME as METRICS
+from m5jax.training.run_log import read_metrics
+
+logger = logging.getLogger(__name__)
+_FOLDERS = ("runs", "logs", "locks")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How the work on a study ended.
+
+    Attributes:
+      finished: runs that are, those of earlier times among them.
+      elsewhere: labels of runs that another process is making.
+      failed: why, by label.
+      stopped: a signal came before the end.
+    """
+
+    finished: int
+    elsewhere: tuple[str, ...]
+    failed: Mapping[str, str]
+    stopped: bool
+
+    def __str__(self) -> str:
+        parts = [f"{self.finished} finished"]
+        parts += [f"{len(self.elsewhere)} made by another process"] if self.elsewhere else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        parts += ["stopped; run it again to go on"] if self.stopped else []
+        return "\n".join([", ".join(parts), *(f"{label}: {reason}" for label, reason in self.failed.items())])
+
+
+def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1, seconds: float = 2.0) -> Outcome:
+    """Makes the runs that are not finished; goes on past those that fail.
+
+    Args:
+      runs: of the study.
+      directory: of the study; made where it is missing.
+      workers: runs at a time; where CUDA_VISIBLE_DEVICES names GPUs, each has its share of them.
+      seconds: between looks at a run.
+
+    Raises:
+      UserError: the directory cannot be written, or the GPUs cannot be shared equally.
+    """
+    make_folders(directory)
+    queue, stop = _Queue(runs), Event()
+    with tqdm(total=len(runs), desc="runs", unit=" runs", disable=_no_bars(), position=0) as bar:
+        made = [
+            _Worker(queue, worker_environment(os.environ, index, workers), stop, seconds, bar, index + 1)
+            for index in range(workers)
+        ]
+        finished = run_workers([worker.run for worker in made], stop, directory)
+    done = sum(run.is_finished for run in runs)
+    return Outcome(done, tuple(queue.elsewhere), dict(queue.failed), not finished)
+
+
+def make_folders(directory: Path) -> None:
+    """Makes the folders of a study; raises UserError where that fails, or files of something else are there."""
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "locks").is_dir():
+        raise UserError(f"{directory} holds files and no study; choose an empty or new directory")
+    try:
+        for name in _FOLDERS:
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write the study's directory {directory}: {error.strerror or error}") from error
+
+
+def _no_bars() -> bool | None:
+    """Bars are for terminals and notebooks."""
+    return False if "ipykernel" in sys.modules else None
+
+
+class _Queue:
+    """The runs that no worker of this process has had yet, and what came of the others."""
+
+    def __init__(self, runs: Sequence[PlannedRun]):
+        self._left, self._lock = list(runs), Lock()
+        self.failed: dict[str, str] = {}
+        self.elsewhere: list[str] = []
+
+    def take(self) -> PlannedRun | None:
+        with self._lock:
+            return self._left.pop(0) if self._left else None
+
+
+class _Worker:
+    def __init__(
+        self, queue: _Queue, environment: Mapping[str, str], stop: Event, seconds: float, bar: "tqdm[Any]", place: int
+    ):
+        self._queue, self._environment, self._stop, self._seconds = queue, environment, stop, seconds
+        self._bar, self._place = bar, place
+
+    def run(self) -> None:
+        while not self._stop.is_set() and (run := self._queue.take()) is not None:
+            lock = try_lock(run.files.lock)
+            if lock is None:
+                self._queue.elsewhere.append(run.label)
+                continue
+            with lock:
+                reason = None if run.is_finished else self._make(run)
+            if reason:
+                self._queue.failed[run.label] = reason
+                logger.warning("%s failed: %s", run.label, reason)
+            if not self._stop.is_set():
+                self._bar.update()
+
+    def _make(self, run: PlannedRun) -> str | None:
+        """Trains and evaluates a run, as far as that is not done; returns why it failed, None where it did not."""
+        if not run.is_trained and (reason := self._process(run, run.train_words())):
+            return reason
+        for name in run.missing_evaluations:
+            if self._stop.is_set():
+                return None
+            if reason := self._process(run, run.evaluate_words(name)):
+                return f"its evaluation {name}: {reason}"
+        return None
+
+    def _process(self, run: PlannedRun, words: Sequence[str]) -> str | None:
+        command = (*run.command.program, *words)
+        with _Progress(run, self._place) as progress:
+            for attempt in (1, 2):
+                end, status = run_process(
+                    command, self._environment, run.files, progress.goes_on, self._stop, self._seconds
+                )
+                # Killed while the study is to stop: a scheduler signals all processes of a job.
+                if end is End.STOPPED or status == EXIT_INTERRUPTED or (status < 0 and self._stop.is_set()):
+                    self._stop.set()
+                    return None
+                if status >= 0:
+                    return last_error(run.files.errors) if status else None
+                if attempt == 1:
+                    logger.info("%s was killed by %s and is run again", run.label, signal.Signals(-status).name)
+        return f"killed twice, the second time by {signal.Signals(-status).name}"
+
+
+class _Progress:
+    """A bar of the steps of one run."""
+
+    def __init__(self, run: PlannedRun, place: int):
+        self._directory = run.files.run_dir
+        self._bar = tqdm(
+            total=run.steps, desc=run.label, unit=" steps", disable=_no_bars(), position=place, leave=False
+        )
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def goes_on(self) -> bool:
+        """Shows how far the run is; returns True."""
+        if not self._bar.disable and (self._directory / METRICS).exists():
+            rows = read_metrics(self._directory)
+            self._bar.n = rows[-1]["step"] if rows else 0
+            self._bar.refresh()
+        return True

@@ -1,0 +1,244 @@
+"""What came of the runs of a study: tables over seeds, and whether differences are chance."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m5jax.errors import UserError, unknown_name
+from m5jax.evaluation.compare import holm
+from m5jax.studies.conditions import short_name
+from m5jax.studies.definitions import check_definitions
+from m5jax.studies.reading import RunReading
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class StudiedRun:
+    """A run that was read.
+
+    Attributes:
+      values: of the axes, by name.
+      seed: by which runs of two conditions are paired.
+      reading: of its directory.
+    """
+
+    values: Mapping[str, Any]
+    seed: str
+    reading: RunReading
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResults:
+    """The finished runs of a study.
+
+    Attributes:
+      axes: names of what differs.
+      runs: those that were read.
+      left_out: why others were not, by directory.
+    """
+
+    axes: tuple[str, ...]
+    runs: tuple[StudiedRun, ...]
+    left_out: Mapping[str, str]
+
+    def frame(self, *metrics: str, same_metric: bool = True) -> "pd.DataFrame":
+        """Returns a row a run: the axes, the seed, the metrics and the directory.
+
+        Args:
+          metrics: as `RunReading.value` takes them.
+          same_metric: refuse runs that do not measure a metric on the same.
+
+        Raises:
+          UserError: there is no run, no run has one of the metrics, or runs measure it on different data.
+        """
+        import pandas as pd
+
+        if not self.runs:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:3])
+            raise UserError(f"the study has no finished run{f' ({reasons})' if reasons else ''}; make its runs first")
+        columns: dict[str, list[Any]] = {name: [run.values[name] for run in self.runs] for name in self.axes}
+        columns["seed"] = [run.seed for run in self.runs]
+        for metric in metrics:
+            columns[metric] = self._values(metric, same_metric)
+        return pd.DataFrame(columns | {"run": [str(run.reading.directory) for run in self.runs]})
+
+    def table(self, *metrics: str, pivot: str = "", same_metric: bool = True) -> "pd.DataFrame":
+        """Returns mean, 95% confidence interval and number of runs of each metric under each condition.
+
+        The interval is Student's, over seeds; there is none of one run.
+
+        Args:
+          metrics: one or more.
+          pivot: an axis whose values become columns, with the means of one metric alone.
+          same_metric: see `frame`.
+
+        Raises:
+          UserError: as `frame`; or `pivot` is no axis, or there are several metrics with it.
+        """
+        import pandas as pd
+
+        frame = self.frame(*metrics, same_metric=same_metric)
+        axes = list(self.axes)
+        groups = frame.groupby(axes, sort=False, dropna=False) if axes else [((), frame)]
+        rows, index = [], []
+        for values, own in groups:
+            index.append(values if isinstance(values, tuple) else (values,))
+            rows.append([figure for metric in metrics for figure in summarize(own[metric].to_numpy(np.float64))])
+        columns = pd.MultiIndex.from_product([metrics, ["mean", "low", "high", "n"]])
+        table = pd.DataFrame(rows, columns=columns)
+        if axes:
+            table.index = (
+                pd.MultiIndex.from_tuples(index, names=axes)
+                if len(axes) > 1
+                else pd.Index([values[0] for values in index], name=axes[0])
+            )
+        table = table.astype({(metric, "n"): int for metric in metrics})
+        return self._pivoted(table, metrics, pivot) if pivot else table
+
+    def significance(self, metric: str, *, same_metric: bool = True) -> "pd.DataFrame":
+        """Returns how each condition differs from the first one, and whether that may be chance.
+
+        Runs with the same seeds are paired (Student's t-test of the differences); else Welch's test. p-values are
+        corrected for the number of conditions (Holm). Two seeds, or few, seldom show a difference.
+
+        Raises:
+          UserError: as `frame`; or there is one condition only.
+        """
+        import pandas as pd
+
+        frame = self.frame(metric, same_metric=same_metric).dropna(subset=[metric])
+        groups = [(values, own.set_index("seed")[metric]) for values, own in frame.groupby(list(self.axes), sort=False)]
+        if len(groups) < 2:
+            raise UserError("significance is of two conditions or more; the study has one")
+        (_, first), *others = groups
+        rows = [_compared(first, own) for _, own in others]
+        known = [row["p_value"] for row in rows if not math.isnan(row["p_value"])]
+        corrected = iter(holm(known))
+        for row in rows:
+            row["corrected_p_value"] = math.nan if math.isnan(row["p_value"]) else next(corrected)
+        index = [values if len(self.axes) > 1 else values[0] for values, _ in others]
+        names = list(self.axes)
+        return pd.DataFrame(
+            rows,
+            index=pd.Index(index, name=names[0]) if len(names) == 1 else pd.MultiIndex.from_tuples(index, names=names),
+        )
+
+    def to_latex(self, *metrics: str, digits: int = 3, same_metric: bool = True) -> str:
+        """Returns the table as LaTeX (booktabs): mean and half of the confidence interval of each metric."""
+        import pandas as pd
+
+        table = self.table(*metrics, same_metric=same_metric)
+        cells = {}
+        for metric in metrics:
+            half = (table[metric, "high"] - table[metric, "mean"]).to_numpy()
+            means = table[metric, "mean"].to_numpy()
+            cells[metric] = [
+                f"${mean:.{digits}f}$" if math.isnan(own) else f"${mean:.{digits}f} \\pm {own:.{digits}f}$"
+                for mean, own in zip(means, half, strict=True)
+            ]
+        shown = pd.DataFrame(cells, index=table.index).reset_index()
+        shown.columns = [_escaped(short_name(name) if name in self.axes else name) for name in shown.columns]
+        lines = ["l" * len(self.axes) + "r" * len(metrics)]
+        body = [" & ".join(shown.columns) + r" \\", r"\midrule"]
+        body += [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in shown.itertuples(index=False)]
+        return "\n".join(
+            [rf"\begin{{tabular}}{{{lines[0]}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}", ""]
+        )
+
+    def to_mlflow(self, experiment: str, tracking_uri: str = "") -> int:
+        """Logs the runs that MLflow does not have yet; see `m5jax.studies.mlflow_log.log_to_mlflow`."""
+        from m5jax.studies.mlflow_log import log_to_mlflow
+
+        return log_to_mlflow(self, experiment, tracking_uri)
+
+    def plot(self, kind: str, *metrics: str, **options: Any) -> "Figure":
+        """Returns a picture; see `m5jax.studies.plots`.
+
+        Args:
+          kind: "curves" of a metric over steps, a "heat_map" of one, or "pareto" of a metric and a cost.
+          metrics: one, and of "pareto" the cost after it.
+          options: of the function that draws it.
+
+        Raises:
+          UserError: there is no such kind, or too few or many metrics; or as the function.
+        """
+        from m5jax.studies import plots
+
+        kinds: dict[str, tuple[Callable[..., Figure], int]] = {
+            "curves": (plots.plot_curves, 1),
+            "heat_map": (plots.plot_heat_map, 1),
+            "pareto": (plots.plot_pareto, 2),
+        }
+        if kind not in kinds:
+            raise unknown_name("kind of plot", kind, kinds)
+        draw, count = kinds[kind]
+        if len(metrics) != count:
+            raise UserError(f"{kind} is of {count} metric{'s' if count > 1 else ''}; {len(metrics)} are given")
+        return draw(self, *metrics, **options)
+
+    def _values(self, metric: str, same_metric: bool) -> list[float]:
+        values = [run.reading.value(metric) for run in self.runs]
+        if all(value is None for value in values):
+            known = sorted(set().union(*(run.reading.metrics() for run in self.runs)))
+            raise unknown_name("metric of a study", metric, known)
+        if same_metric:
+            having = [run.reading for run, value in zip(self.runs, values, strict=True) if value is not None]
+            check_definitions(having, metric)
+        return [math.nan if value is None else value for value in values]
+
+    def _pivoted(self, table: "pd.DataFrame", metrics: Sequence[str], pivot: str) -> "pd.DataFrame":
+        if pivot not in self.axes:
+            raise unknown_name("axis", pivot, self.axes)
+        if len(metrics) != 1:
+            raise UserError(f"pivot={pivot} is of one metric; {len(metrics)} are given")
+        means = table[metrics[0], "mean"]
+        return means.unstack(pivot, sort=False) if len(self.axes) > 1 else means.to_frame().T
+
+
+def summarize(values: np.ndarray) -> tuple[float, float, float, int]:
+    """Returns the mean, both ends of Student's 95% confidence interval, and the number of the values that there are."""
+    from scipy.special import stdtrit  # Student's quantiles; scipy.stats takes a second to import
+
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return math.nan, math.nan, math.nan, 0
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, math.nan, math.nan, len(values)
+    half = float(stdtrit(len(values) - 1, (1 + _LEVEL) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return mean, mean - half, mean + half, len(values)
+
+
+def _compared(first: "pd.Series[float]", other: "pd.Series[float]") -> dict[str, Any]:
+    from scipy import stats
+
+    is_paired = first.index.is_unique and set(first.index) == set(other.index)
+    difference = float(other.mean() - first.mean())
+    count = min(len(first), len(other))
+    row: dict[str, Any] = {"difference": difference, "test": "paired" if is_paired else "Welch", "n": count}
+    if count < 2:
+        return row | {"p_value": math.nan}
+    if is_paired:
+        differences = (other - first.loc[other.index]).to_numpy()
+        # Equal in all seeds but for nothing: no test is defined.
+        if np.ptp(differences) == 0.0:
+            return row | {"p_value": 1.0 if difference == 0.0 else math.nan}
+        return row | {"p_value": float(stats.ttest_1samp(differences, 0.0).pvalue)}
+    return row | {"p_value": float(stats.ttest_ind(other, first, equal_var=False).pvalue)}
+
+
+def _escaped(value: Any) -> str:
+    text = str(value)
+    if text.startswith("$"):
+        return text
+    for letter in "&%_#":
+        text = text.replace(letter, f"\\{letter}")
+    return text
