@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m5jax.configuration.flags import parse_pairs, positive
+from m5jax.configuration.command_line import add_evaluate_flags
+from m5jax.configuration.flags import parse_pairs
 from m5jax.errors import UserError
 
 DESCRIPTION = """Evaluates a run on held-out data.
@@ -35,67 +36,8 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
-    parser.add_argument("--step", type=int, help="checkpoint to evaluate (default: the best or newest intact one)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="of a pre-trained run: also write figures as JSON")
-    parser.add_argument(
-        "--name",
-        help="of the evaluation (default: held_out; of a fine-tuned run that of the first file, with the kind)",
-    )
-    parser.add_argument("--batch_size", type=positive, default=64, help="rows at a time (default: %(default)s)")
-    parser.add_argument("--samples", type=positive, default=1000, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    group = parser.add_argument_group("of a fine-tuned run")
-    group.add_argument("--data", action="append", default=[], metavar="FILE", help="labelled rows; several times")
-    group.add_argument(
-        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="where other than those of the training"
-    )
-    group.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
-    group.add_argument("--overlap", choices=("refuse", "allow"), default="refuse", help="with the training rows")
-    _add_search_flags(parser)
+    add_evaluate_flags(parser)
     parser.set_defaults(run=run)
-
-
-def _add_search_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("of pairs as a search")
-    group.add_argument("--kind", choices=("search",), help="search for what fits, instead of telling pairs apart")
-    group.add_argument(
-        "--candidates",
-        choices=("judged", "all"),
-        default="",
-        help="rank the documents of each query's rows, or find the best of all (default: all, of a joint model judged)",
-    )
-    group.add_argument(
-        "--documents",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="products beside those of the rows; several times",
-    )
-    group.add_argument(
-        "--baseline",
-        dest="baselines",
-        action="append",
-        default=[],
-        metavar="WHAT",
-        help="bm25, a fine-tuned run, or a folder of sentence-transformers; several times",
-    )
-    group.add_argument(
-        "--index",
-        dest="indices",
-        action="append",
-        default=[],
-        choices=("hnsw", "ivf"),
-        help="search by an index too; several times",
-    )
-    group.add_argument(
-        "--dimensions",
-        action="append",
-        default=[],
-        type=positive,
-        metavar="N",
-        help="cut the embeddings to so many dimensions too; several times",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

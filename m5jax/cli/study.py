@@ -73,6 +73,9 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         help="of metrics.jsonl, evaluations/NAME/GROUP/METRIC of a report, or summary/NAME; may be given several times "
         "(default: those of the study)",
     )
+    parser.add_argument(
+        "--different_data", action="store_true", help="also where runs do not measure a metric on the same data"
+    )
 
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
@@ -118,19 +121,24 @@ def _table(arguments: argparse.Namespace) -> int:
 
     results, metrics = _read(arguments.study)
     metrics = arguments.metric or metrics
-    print(table_text(results, metrics))
+    print(table_text(results, metrics, same_metric=not arguments.different_data))
     if arguments.output:
-        write_table(results, metrics, arguments.output)
+        write_table(results, metrics, arguments.output, same_metric=not arguments.different_data)
+    _print_left_out(results)
+    return 0
+
+
+def _print_left_out(results: Any) -> None:
     for directory, reason in results.left_out.items():
         print(f"left out: {directory}: {reason}")
-    return 0
 
 
 def _plot(arguments: argparse.Namespace) -> int:
     from m5jax.studies.plots import write_figure
 
     results, metrics = _read(arguments.study)
-    write_figure(results.plot(arguments.kind, *(arguments.metric or metrics)), arguments.output)
+    same = not arguments.different_data
+    write_figure(results.plot(arguments.kind, *(arguments.metric or metrics), same_metric=same), arguments.output)
     print(f"{len(results.runs)} runs, {len(results.left_out)} left out; written to {arguments.output}")
     return 0
 
@@ -139,6 +147,7 @@ def _mlflow(arguments: argparse.Namespace) -> int:
     results, _ = _read(arguments.study)
     logged = results.to_mlflow(arguments.experiment, arguments.uri)
     print(f"{logged} runs logged to the experiment {arguments.experiment}; {len(results.runs) - logged} were there")
+    _print_left_out(results)
     return 0
 
 

@@ -19,7 +19,7 @@ the others: --coordinator=HOST:PORT --processes=N --process=I, or --distributed 
 Their versions, devices, configuration and data must be equal; RUN_DIR must be on storage that all share.
 
 The run directory holds afterwards: checkpoints/, config.gin (every value used), vocabulary/, metrics.jsonl,
-tensorboard/, logs/ (a file a process), summary.json and report.html.
+tensorboard/, logs/ (a file a process), summary.json, samples.json (masked texts, filled) and report.html.
 
 Exit status: 0 done; 2 something to mend; 75 stopped by SIGTERM or Ctrl-C with a checkpoint saved (run it again).
 """

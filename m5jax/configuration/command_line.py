@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from m5jax.configuration.flags import add_process_flags, parse_pairs
+from m5jax.configuration.flags import add_process_flags, parse_pairs, positive
 from m5jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,6 +90,81 @@ def finetune_bindings(arguments: argparse.Namespace) -> list[str]:
     return [*model, *(f"FineTuning.{name}={value!r}" for name, value in bound.items()), *arguments.gin]
 
 
+def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `m5jax evaluate`."""
+    parser.add_argument("--run", dest="run_dir", required=True, type=Path, metavar="DIR", help="run directory")
+    parser.add_argument("--step", type=int, help="checkpoint to evaluate (default: the best or newest intact one)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="of a pre-trained run: also write figures as JSON")
+    parser.add_argument(
+        "--name",
+        help="of the evaluation (default: held_out; of a fine-tuned run that of the first file, with the kind)",
+    )
+    parser.add_argument("--batch_size", type=positive, default=64, help="rows at a time (default: %(default)s)")
+    parser.add_argument("--samples", type=positive, default=1000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    group = parser.add_argument_group("of a fine-tuned run")
+    group.add_argument("--data", action="append", default=[], metavar="FILE", help="labelled rows; several times")
+    group.add_argument(
+        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="where other than those of the training"
+    )
+    group.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
+    group.add_argument("--overlap", choices=("refuse", "allow"), default="refuse", help="with the training rows")
+    _add_search_flags(parser)
+
+
+def _add_search_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of pairs as a search")
+    group.add_argument("--kind", choices=("search",), help="search for what fits, instead of telling pairs apart")
+    group.add_argument(
+        "--candidates",
+        choices=("judged", "all"),
+        default="",
+        help="rank the documents of each query's rows, or find the best of all (default: all, of a joint model judged)",
+    )
+    group.add_argument(
+        "--documents",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="products beside those of the rows; several times",
+    )
+    group.add_argument(
+        "--baseline",
+        dest="baselines",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="bm25, a fine-tuned run, or a folder of sentence-transformers; several times",
+    )
+    group.add_argument(
+        "--index",
+        dest="indices",
+        action="append",
+        default=[],
+        choices=("hnsw", "ivf"),
+        help="search by an index too; several times",
+    )
+    group.add_argument(
+        "--dimensions",
+        action="append",
+        default=[],
+        type=positive,
+        metavar="N",
+        help="cut the embeddings to so many dimensions too; several times",
+    )
+
+
+def check_evaluation(name: str, flags: Sequence[str]) -> None:
+    """Raises UserError where these are no flags of `m5jax evaluate`, or name the run or the evaluation themselves."""
+    parser = _Parser(allow_abbrev=False, explanation=f"the evaluation {name} has no flags of m5jax evaluate")
+    add_evaluate_flags(parser)
+    given = parser.parse_args([*(flags if not isinstance(flags, str) else [flags]), "--run=."])
+    if isinstance(flags, str):
+        raise UserError(f"the evaluation {name} is {flags!r}; allowed: a list of flags")
+    if given.name is not None or sum(flag.partition("=")[0] == "--run" for flag in flags):
+        raise UserError(f"the evaluation {name} has --run or --name, which the study gives")
+
+
 def _recipe_file(name: str) -> str:
     return name if name.endswith(".gin") else str(RECIPES / f"{name}.gin")
 
@@ -149,15 +224,19 @@ def read_command(words: Sequence[str], allowed: Sequence[str] = tuple(COMMANDS))
         COMMANDS[name].add_flags(added)
     parsed = parser.parse_args(split_gin_overrides(words))
     if parsed.distributed or (parsed.coordinator, parsed.processes, parsed.process) != (None,) * 3:
-        raise UserError("after -- stands the command of one machine, without --distributed and --coordinator")
+        raise UserError("this is not the command of one machine: it has --distributed or --coordinator; leave them out")
     return COMMANDS[words[0]].read(parsed)
 
 
 class _Parser(argparse.ArgumentParser):
     """Raises what it would end the process with."""
 
+    def __init__(self, *, explanation: str = "this is no command that trains", **settings: Any):
+        super().__init__(**settings)
+        self._explanation = explanation
+
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"after -- stands no command that trains: {message}")
+        raise UserError(f"{self._explanation}: {message}")
 
 
 def describe_command(words: Sequence[str]) -> Mapping[str, str]:

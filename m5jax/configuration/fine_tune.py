@@ -19,11 +19,12 @@ from m5jax.configuration.prepare_fine_tuning import Prepared, keep, prepare
 from m5jax.configuration.run_directory import begun, check_run_directory, check_seen
 from m5jax.configuration.run_records import begin_summary, end_summary
 from m5jax.errors import UserError
+from m5jax.evaluation.metrics.names import LESS_IS_BETTER
 from m5jax.evaluation.report import write_report
 from m5jax.evaluation.tables import format_table
 from m5jax.files import write_json
 from m5jax.finetuning.answering import make_answerer
-from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, measure
+from m5jax.finetuning.answers import SELECTED, measure
 from m5jax.finetuning.assessment import fingerprint
 from m5jax.finetuning.batches import ShuffledBatches
 from m5jax.finetuning.examples import Example
@@ -135,7 +136,7 @@ def _keep_policy(config: FineTuning, prepared: Prepared) -> KeepPolicy:
     if config.select == "calibration":
         raise UserError("FineTuning.select = 'calibration', which is best at 1; choose another metric")
     if config.select and config.select != name:
-        name, largest = config.select, config.select not in SMALL_IS_GOOD
+        name, largest = config.select, config.select not in LESS_IS_BETTER
     return KeepPolicy(last=1, best=f"{PREFIX}{name}", largest=largest)
 
 

@@ -87,10 +87,11 @@ def run_process(
     goes_on: Callable[[], bool],
     stop: Event,
     seconds: float,
+    is_done: Callable[[], bool] = lambda: False,
 ) -> tuple[End, int]:
     """Runs a command to its end; returns why it ended, and its exit status (minus the signal that killed it).
 
-    One of an earlier worker that still runs is waited for.
+    One of an earlier worker that still runs is waited for; where it has done the work, the command is not run.
 
     Args:
       command: of the run.
@@ -99,6 +100,7 @@ def run_process(
       goes_on: asked now and then, and once more when the process is over: whether it is worth going on.
       stop: that the work on the runs is to stop.
       seconds: between looks at it.
+      is_done: asked once no other process has the run: whether nothing is left to do.
     """
     waiting = False
     while (lock := try_lock(files.process_lock)) is None:
@@ -107,7 +109,22 @@ def run_process(
         waiting = True
         if stop.wait(seconds):
             return End.STOPPED, 0
-    with lock, _started(command, environment, files, lock) as process:
+    with lock:
+        if is_done():
+            return End.BY_ITSELF, 0
+        return _follow(command, environment, files, lock, goes_on, stop, seconds)
+
+
+def _follow(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    files: RunFiles,
+    lock: IO[str],
+    goes_on: Callable[[], bool],
+    stop: Event,
+    seconds: float,
+) -> tuple[End, int]:
+    with _started(command, environment, files, lock) as process:
         while True:
             # In this order: at the end of the process all that it wrote is read.
             status = process.poll()

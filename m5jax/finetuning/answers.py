@@ -25,7 +25,6 @@ SELECTED = {
     "understanding": ("semer", False),
     "text": ("exact_match", True),
 }
-SMALL_IS_GOOD = ("loss", "log_loss", "normalized_entropy", "expected_calibration_error", "mae", "rmse", "semer", "irer")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,10 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from m5jax.errors import UserError
 
@@ -16,9 +19,11 @@ class Condition:
 
     Attributes:
       values: by name: of a gin parameter or macro (`Cosine.peak`, `BATCH_SIZE`), or of a flag (`--from`).
+      label: them in short, such as `peak=0.001, layers=2`; no other condition of the study has it.
     """
 
     values: Mapping[str, Any]
+    label: str
 
     @property
     def words(self) -> list[str]:
@@ -28,15 +33,6 @@ class Condition:
             for name, value in self.values.items()
         ]
 
-    @property
-    def label(self) -> str:
-        """The values in short, such as `peak=0.001, layers=2`."""
-        shorts = [short_name(name) for name in self.values]
-        names = self.values if len(set(shorts)) < len(shorts) else shorts
-        return ", ".join(
-            f"{name}={short_value(value)}" for name, value in zip(names, self.values.values(), strict=True)
-        )
-
 
 def expand(axes: Axes) -> list[Condition]:
     """Returns the conditions of a grid, the last axis changing fastest, or those of a list.
@@ -44,7 +40,8 @@ def expand(axes: Axes) -> list[Condition]:
     Raises:
       UserError: an axis or the list is empty, two conditions are the same, or those of a list have different names.
     """
-    conditions = [Condition(values) for values in (_grid(axes) if isinstance(axes, Mapping) else _listed(axes))]
+    found = list(_grid(axes) if isinstance(axes, Mapping) else _listed(axes))
+    conditions = [Condition(values, label) for values, label in zip(found, labels_of(found), strict=True)]
     seen: set[tuple[str, ...]] = set()
     for condition in conditions:
         texts = tuple(gin_text(value) for value in condition.values.values())
@@ -56,10 +53,10 @@ def expand(axes: Axes) -> list[Condition]:
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     for name, values in axes.items():
-        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or not len(values):
             raise UserError(f"the axis {name} is {values!r}; allowed: a list of values, one or more")
     for chosen in itertools.product(*axes.values()):
-        yield dict(zip(axes, chosen, strict=True))
+        yield {name: _plain(value) for name, value in zip(axes, chosen, strict=True)}
 
 
 def _listed(conditions: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -69,7 +66,14 @@ def _listed(conditions: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]
         if values.keys() != conditions[0].keys():
             names = (", ".join(own) or "nothing" for own in (conditions[0], values))
             raise UserError(f"conditions of a list bind {' and '.join(names)}; allowed: the same names in each")
-        yield dict(values)
+        yield {name: _plain(values[name]) for name in conditions[0]}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as gin can write it: NumPy's numbers and paths are none of its."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def gin_text(value: Any) -> str:
@@ -77,12 +81,31 @@ def gin_text(value: Any) -> str:
     return value if isinstance(value, str) and value[:1] in ("@", "%") else repr(value)
 
 
-def short_name(name: str) -> str:
-    return name.removeprefix("--").rpartition(".")[2]
+def labels_of(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a label for each condition, all of the same names; different conditions have different labels."""
+    if not conditions:
+        return []
+    names = short_names(list(conditions[0]))
+    columns = [short_values([values[name] for values in conditions]) for name in conditions[0]]
+    rows = zip(*columns, strict=True) if columns else [()] * len(conditions)
+    return [", ".join(f"{name}={text}" for name, text in zip(names, row, strict=True)) for row in rows]
 
 
-def short_value(value: Any) -> str:
-    """Returns a value as a label shows it: of a path, its end."""
+def short_names(names: Sequence[str]) -> list[str]:
+    """Returns what is behind the last dot of each name, or the names where that is not told apart."""
+    shorts = [name.removeprefix("--").rpartition(".")[2] for name in names]
+    return shorts if len(set(shorts)) == len(shorts) else list(names)
+
+
+def short_values(values: Sequence[Any]) -> list[str]:
+    """Returns values as tables show them: numbers to four digits, of paths the end; whole where these are not told
+    apart."""
+    texts = [str(value) for value in values]
+    shorts = [_short(value) for value in values]
+    return shorts if len(set(shorts)) == len(set(texts)) else texts
+
+
+def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value).rstrip("/").rpartition("/")[2] or str(value)

@@ -5,30 +5,32 @@ import json
 from collections.abc import Mapping, Sequence
 
 from m5jax.configuration.run_files import VOCABULARY
-from m5jax.errors import UserError
+from m5jax.errors import UserError, first_line
 from m5jax.evaluation.report_data import FILE_NAME as REPORT
 from m5jax.evaluation.reports import EVALUATIONS
 from m5jax.studies.reading import RunReading
 
 # Of the configuration, what the held-out data of a training, and the validation data of a fine-tuning, are made of.
-_OF_TRAINING = ("DataConfig.length", "DataConfig.targets_length", "DataConfig.evaluation_examples")
+_OF_TRAINING = ("mixture", "replay_mixture", "length", "targets_length", "evaluation_examples")
 _OF_FINE_TUNING = ("FineTuning.valid", "FineTuning.columns", "FineTuning.defaults")
-_OF_REPORT = ("fingerprint", "data")
-# Those that do not count tokens mean the same with any vocabulary.
-_ANY_VOCABULARY = ("nats_per_character",)
+# Of a report, figures of tokens: a token is another thing in another vocabulary.
+_OF_TOKENS = ("token_accuracy", "unigram_accuracy", "nats_per_token")
 
 
 def definition_of(run: RunReading, metric: str) -> dict[str, str]:
     """Returns what a metric of a run is measured on, as texts by name; empty where that is the run itself, as of its
     speed."""
     if metric.startswith("evaluations/"):
-        return _of_report(run, metric.split("/")[1])
+        return _of_report(run, metric)
     if not metric.startswith("evaluation/"):
         return {}
     if run.config.get("FineTuning.valid"):
         return {name: run.config.get(name, "") for name in _OF_FINE_TUNING}
-    found = {name: run.config.get(name, "") for name in _OF_TRAINING}
-    return found if metric.endswith(_ANY_VOCABULARY) else found | {"vocabulary": _vocabulary(run)}
+    return _held_out(run) | {"vocabulary": _vocabulary(run)}
+
+
+def _held_out(run: RunReading) -> dict[str, str]:
+    return {f"DataConfig.{name}": run.config.get(f"DataConfig.{name}", "") for name in _OF_TRAINING}
 
 
 def check_definitions(runs: Sequence[RunReading], metric: str) -> None:
@@ -48,13 +50,17 @@ def check_definitions(runs: Sequence[RunReading], metric: str) -> None:
             )
 
 
-def _of_report(run: RunReading, name: str) -> dict[str, str]:
-    path = run.directory / EVALUATIONS / name / REPORT
+def _of_report(run: RunReading, metric: str) -> dict[str, str]:
+    path = run.directory / EVALUATIONS / metric.split("/")[1] / REPORT
     try:
         facts: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))["facts"]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no report of an evaluation ({error})") from error
-    return {key: facts.get(key, "") for key in _OF_REPORT}
+        raise UserError(f"{path} is no report of an evaluation ({first_line(error)})") from error
+    # That of labelled rows is of the texts and labels themselves.
+    if "fingerprint" in facts:
+        return {"the data": facts["fingerprint"]}
+    of_tokens = metric.rpartition("/")[2] in _OF_TOKENS
+    return _held_out(run) | ({"vocabulary": facts.get("vocabulary", "")} if of_tokens else {})
 
 
 def _vocabulary(run: RunReading) -> str:

@@ -1,11 +1,13 @@
 """The work on a study: its runs made, several at a time; what is finished is not made again."""
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -22,6 +24,7 @@ from m5jax.training.run_log import read_metrics
 
 logger = logging.getLogger(__name__)
 _FOLDERS = ("runs", "logs", "locks")
+SECONDS = 2.0  # between looks at a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +51,13 @@ class Outcome:
         return "\n".join([", ".join(parts), *(f"{label}: {reason}" for label, reason in self.failed.items())])
 
 
-def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1, seconds: float = 2.0) -> Outcome:
+def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> Outcome:
     """Makes the runs that are not finished; goes on past those that fail.
 
     Args:
       runs: of the study.
       directory: of the study; made where it is missing.
       workers: runs at a time; where CUDA_VISIBLE_DEVICES names GPUs, each has its share of them.
-      seconds: between looks at a run.
 
     Raises:
       UserError: the directory cannot be written, or the GPUs cannot be shared equally.
@@ -64,18 +66,16 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1, sec
     queue, stop = _Queue(runs), Event()
     with tqdm(total=len(runs), desc="runs", unit=" runs", disable=_no_bars(), position=0) as bar:
         made = [
-            _Worker(queue, worker_environment(os.environ, index, workers), stop, seconds, bar, index + 1)
+            _Worker(queue, worker_environment(os.environ, index, workers), stop, bar, index + 1)
             for index in range(workers)
         ]
         finished = run_workers([worker.run for worker in made], stop, directory)
-    done = sum(run.is_finished for run in runs)
+    done = sum(run.state == "finished" for run in runs)
     return Outcome(done, tuple(queue.elsewhere), dict(queue.failed), not finished)
 
 
 def make_folders(directory: Path) -> None:
-    """Makes the folders of a study; raises UserError where that fails, or files of something else are there."""
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / "locks").is_dir():
-        raise UserError(f"{directory} holds files and no study; choose an empty or new directory")
+    """Makes the folders of a study; raises UserError where that fails."""
     try:
         for name in _FOLDERS:
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -102,10 +102,8 @@ class _Queue:
 
 
 class _Worker:
-    def __init__(
-        self, queue: _Queue, environment: Mapping[str, str], stop: Event, seconds: float, bar: "tqdm[Any]", place: int
-    ):
-        self._queue, self._environment, self._stop, self._seconds = queue, environment, stop, seconds
+    def __init__(self, queue: _Queue, environment: Mapping[str, str], stop: Event, bar: "tqdm[Any]", place: int):
+        self._queue, self._environment, self._stop = queue, environment, stop
         self._bar, self._place = bar, place
 
     def run(self) -> None:
@@ -115,7 +113,10 @@ class _Worker:
                 self._queue.elsewhere.append(run.label)
                 continue
             with lock:
-                reason = None if run.is_finished else self._make(run)
+                try:
+                    reason = self._make(run)
+                except UserError as error:  # damaged files; others are made all the same
+                    reason = str(error)
             if reason:
                 self._queue.failed[run.label] = reason
                 logger.warning("%s failed: %s", run.label, reason)
@@ -124,21 +125,27 @@ class _Worker:
 
     def _make(self, run: PlannedRun) -> str | None:
         """Trains and evaluates a run, as far as that is not done; returns why it failed, None where it did not."""
-        if not run.is_trained and (reason := self._process(run, run.train_words())):
+        run.check_evaluations()
+        if reason := self._process(run, run.train_words(), lambda: run.is_trained):
             return reason
-        for name in run.missing_evaluations:
+        for name in run.evaluations:
             if self._stop.is_set():
                 return None
-            if reason := self._process(run, run.evaluate_words(name)):
+            if reason := self._process(run, run.evaluate_words(name), functools.partial(run.is_evaluated, name)):
                 return f"its evaluation {name}: {reason}"
+            if not self._stop.is_set() and not run.is_evaluated(name):
+                return f"its evaluation {name} wrote no report"
         return None
 
-    def _process(self, run: PlannedRun, words: Sequence[str]) -> str | None:
+    def _process(self, run: PlannedRun, words: Sequence[str], is_done: Callable[[], bool]) -> str | None:
+        """Runs one command of a run unless what it makes is there; returns why it failed, None where it did not."""
+        if is_done():
+            return None
         command = (*run.command.program, *words)
         with _Progress(run, self._place) as progress:
             for attempt in (1, 2):
                 end, status = run_process(
-                    command, self._environment, run.files, progress.goes_on, self._stop, self._seconds
+                    command, self._environment, run.files, progress.goes_on, self._stop, SECONDS, is_done
                 )
                 # Killed while the study is to stop: a scheduler signals all processes of a job.
                 if end is End.STOPPED or status == EXIT_INTERRUPTED or (status < 0 and self._stop.is_set()):
@@ -169,7 +176,8 @@ class _Progress:
     def goes_on(self) -> bool:
         """Shows how far the run is; returns True."""
         if not self._bar.disable and (self._directory / METRICS).exists():
-            rows = read_metrics(self._directory)
-            self._bar.n = rows[-1]["step"] if rows else 0
-            self._bar.refresh()
+            with contextlib.suppress(UserError):  # the run itself says what is wrong with its files
+                rows = read_metrics(self._directory)
+                self._bar.n = rows[-1]["step"] if rows else 0
+                self._bar.refresh()
         return True

@@ -9,15 +9,17 @@ import numpy as np
 
 from m5jax.errors import UserError
 from m5jax.evaluation.figures import figure_settings
+from m5jax.evaluation.metrics.names import LESS_IS_BETTER
 from m5jax.files import check_new
-from m5jax.studies.conditions import short_name, short_value
+from m5jax.studies.conditions import labels_of, short_names, short_values
 from m5jax.studies.results import StudiedRun, StudyResults, summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
-_MOST_CURVES = 20
+_COLORS, _LINES = 10, ("solid", "dashed")
+_MOST_CURVES = _COLORS * len(_LINES)
 _INK = "black"
 
 
@@ -26,24 +28,33 @@ def plot_curves(results: StudyResults, metric: str, *, same_metric: bool = True)
     confidence interval at steps that all of them have.
 
     Raises:
-      UserError: as `StudyResults.frame`; or there are more conditions than can be told apart.
+      UserError: as `StudyResults.frame`; the metric is none of steps; or there are more conditions than can be told
+        apart.
     """
     results.frame(metric, same_metric=same_metric)
-    groups = _by_condition(results)
+    groups = {label: _curves(runs, metric) for label, runs in _by_condition(results).items()}
+    if not any(groups.values()):
+        raise UserError(f"{metric} is no curve; allowed: metrics of metrics.jsonl, such as evaluation/en/loss")
     if len(groups) > _MOST_CURVES:
         raise UserError(f"{len(groups)} curves in one picture; allowed: {_MOST_CURVES} conditions, or a heat map")
     figure, axes = _figure((7.0, 4.2))
-    for label, runs in groups.items():
-        curves = [dict(zip(*run.reading.curve(metric), strict=True)) for run in runs]
-        steps = sorted(set.intersection(*map(set, curves)))
-        figures = np.array([summarize(np.array([curve[step] for curve in curves]))[:3] for step in steps])
+    for number, (label, curves) in enumerate(groups.items()):
+        steps = sorted(set.intersection(*map(set, curves))) if curves else []
         if not steps:
             continue
-        (line,) = axes.plot(steps, figures[:, 0], label=label)
+        figures = np.array([summarize(np.array([curve[step] for curve in curves]))[:3] for step in steps])
+        style = _LINES[number // _COLORS]
+        (line,) = axes.plot(steps, figures[:, 0], label=label, color=f"C{number % _COLORS}", linestyle=style)
         axes.fill_between(steps, figures[:, 1], figures[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xlabel="step", ylabel=metric)
     axes.legend(frameon=False, fontsize="small")
     return figure
+
+
+def _curves(runs: Sequence[StudiedRun], metric: str) -> list[dict[int, float]]:
+    """Returns values by step, of the runs that have any."""
+    curves = (dict(zip(*run.reading.curve(metric), strict=True)) for run in runs)
+    return [curve for curve in curves if curve]
 
 
 def plot_heat_map(results: StudyResults, metric: str, *, same_metric: bool = True) -> "Figure":
@@ -63,14 +74,15 @@ def plot_heat_map(results: StudyResults, metric: str, *, same_metric: bool = Tru
         if not math.isnan(value):
             shade = image.norm(value)
             axes.text(column, row, f"{value:.3g}", ha="center", va="center", color="black" if shade > 0.6 else "white")
-    axes.set_xticks(range(means.shape[1]), [short_value(value) for value in means.columns])
-    axes.set_yticks(range(means.shape[0]), [short_value(value) for value in means.index])
-    axes.set(xlabel=short_name(results.axes[1]), ylabel=short_name(results.axes[0]), title=metric)
+    axes.set_xticks(range(means.shape[1]), short_values(means.columns.tolist()))
+    axes.set_yticks(range(means.shape[0]), short_values(means.index.tolist()))
+    ylabel, xlabel = short_names(results.axes)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=metric)
     return figure
 
 
 def plot_pareto(
-    results: StudyResults, metric: str, cost: str, *, lower_is_better: bool = False, same_metric: bool = True
+    results: StudyResults, metric: str, cost: str, *, lower_is_better: bool | None = None, same_metric: bool = True
 ) -> "Figure":
     """Returns a point a condition, mean quality against mean cost, and a line through those that no other condition
     beats in both.
@@ -79,7 +91,7 @@ def plot_pareto(
       results: of the study.
       metric: the quality.
       cost: a metric too, such as `summary/parameters`; less is better.
-      lower_is_better: of the quality, such as of a loss.
+      lower_is_better: of the quality; None: as its name says, such as of a loss.
       same_metric: as for `StudyResults.frame`.
 
     Raises:
@@ -87,20 +99,16 @@ def plot_pareto(
     """
     table = results.table(metric, cost, same_metric=same_metric).dropna(subset=[(metric, "mean"), (cost, "mean")])
     qualities, costs = (table[name, "mean"].to_numpy() for name in (metric, cost))
+    if lower_is_better is None:
+        lower_is_better = metric.rpartition("/")[2] in LESS_IS_BETTER
     best = frontier(costs, -qualities if lower_is_better else qualities)
     figure, axes = _figure((7.0, 4.2))
     half = (table[metric, "high"] - table[metric, "mean"]).fillna(0.0).to_numpy()
     axes.errorbar(costs, qualities, half, linestyle="none", marker="o", capsize=2)
     axes.plot(costs[best], qualities[best], color=_INK, linewidth=1, zorder=0)
-    for place, values in enumerate(table.index):
-        own = values if isinstance(values, tuple) else (values,)
-        axes.annotate(
-            _label(results.axes, own),
-            (costs[place], qualities[place]),
-            fontsize="small",
-            xytext=(4, 4),
-            textcoords="offset points",
-        )
+    rows = table.index.to_frame().to_dict("records") if results.axes else []
+    for label, place in zip(labels_of(rows), zip(costs, qualities, strict=True), strict=False):
+        axes.annotate(label, place, fontsize="small", xytext=(4, 4), textcoords="offset points")
     axes.set(xlabel=cost, ylabel=metric)
     if costs.min(initial=math.inf) > 0 and costs.max(initial=0.0) > 10 * costs.min(initial=math.inf):
         axes.set_xscale("log")
@@ -132,14 +140,12 @@ def frontier(costs: np.ndarray, qualities: np.ndarray) -> np.ndarray:
 
 
 def _by_condition(results: StudyResults) -> dict[str, list[StudiedRun]]:
+    """Returns the runs of each condition by its label."""
+    labels = labels_of([run.values for run in results.runs])
     groups: dict[str, list[StudiedRun]] = {}
-    for run in results.runs:
-        groups.setdefault(_label(results.axes, list(run.values.values())), []).append(run)
+    for label, run in zip(labels, results.runs, strict=True):
+        groups.setdefault(label, []).append(run)
     return groups
-
-
-def _label(names: Sequence[str], values: Sequence[Any]) -> str:
-    return ", ".join(f"{short_name(name)}={short_value(value)}" for name, value in zip(names, values, strict=True))
 
 
 def _figure(size: tuple[float, float]) -> tuple["Figure", Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m5jax.errors import UserError
+from m5jax.errors import UserError, unknown_name
 from m5jax.studies.reading import RunReading, read_run
 from m5jax.studies.results import StudiedRun, StudyResults
 
@@ -18,11 +18,15 @@ _NOT_VARIED = {
 }
 
 
-def read_runs(directories: Iterable[Path]) -> StudyResults:
+def read_runs(directories: Iterable[Path], axes: Sequence[str] = ()) -> StudyResults:
     """Returns the runs of directories; those that have not ended, or whose files are damaged, are left out and named.
 
+    Args:
+      directories: of runs.
+      axes: names of parameters that tell conditions apart; none: all that differ.
+
     Raises:
-      UserError: none of them is a run directory.
+      UserError: none of them is a run directory, or no run binds one of the axes.
     """
     readings: list[RunReading] = []
     left_out: dict[str, str] = {}
@@ -39,7 +43,11 @@ def read_runs(directories: Iterable[Path]) -> StudyResults:
     if not readings:
         reasons = "; ".join(list(left_out.values())[:3]) or "no directory is named so"
         raise UserError(f"there is no finished run: {reasons}")
-    axes = _varied([reading.config for reading in readings])
+    configs = [reading.config for reading in readings]
+    for name in axes:
+        if not any(name in config for config in configs):
+            raise unknown_name("parameter of these runs", name, sorted(set().union(*configs)))
+    axes = axes or _varied(configs)
     runs = [
         StudiedRun({name: _value(reading.config.get(name, "")) for name in axes}, _seed(reading), reading)
         for reading in readings

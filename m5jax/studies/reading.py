@@ -70,7 +70,7 @@ class RunReading:
     def metrics(self) -> set[str]:
         """Returns the names of all metrics that `value` knows of this run, but those of the summary."""
         names = {name for row in self.rows for name in row} - set(RESERVED)
-        for folder in sorted((self.directory / EVALUATIONS).glob("*")):
+        for folder in sorted((self.directory / EVALUATIONS).glob("[!.]*")):
             for group in read_report_data(folder).groups:
                 names |= {f"evaluations/{folder.name}/{group.name}/{metric}" for metric in group.metrics}
         return names
@@ -102,7 +102,12 @@ def read_run(directory: Path) -> RunReading:
         raise UserError(f"{directory} has no {METRICS}")
     summary, result = read_summary(directory), read_result(directory)
     rows = read_metrics(directory)
-    return RunReading(directory, summary, rows, summary.steps if result is None else result.step)
+    kept = summary.steps if result is None else result.step
+    evaluated = [row["step"] for row in rows if any(name.startswith("evaluation/") for name in row)]
+    # What is measured at the end, or at the best checkpoint, is written before the run is finished.
+    if summary.finished is not None and kept not in evaluated:
+        raise UserError(f"{directory / METRICS} is half written: it has no evaluation of step {kept}")
+    return RunReading(directory, summary, rows, kept)
 
 
 def read_config(path: Path) -> dict[str, str]:

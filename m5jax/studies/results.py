@@ -9,7 +9,7 @@ import numpy as np
 
 from m5jax.errors import UserError, unknown_name
 from m5jax.evaluation.compare import holm
-from m5jax.studies.conditions import short_name
+from m5jax.studies.conditions import gin_text, labels_of
 from m5jax.studies.definitions import check_definitions
 from m5jax.studies.reading import RunReading
 
@@ -43,11 +43,13 @@ class StudyResults:
       axes: names of what differs.
       runs: those that were read.
       left_out: why others were not, by directory.
+      baseline: values of the condition that others are compared with; None: the first run's.
     """
 
     axes: tuple[str, ...]
     runs: tuple[StudiedRun, ...]
     left_out: Mapping[str, str]
+    baseline: Mapping[str, Any] | None = None
 
     def frame(self, *metrics: str, same_metric: bool = True) -> "pd.DataFrame":
         """Returns a row a run: the axes, the seed, the metrics and the directory.
@@ -64,7 +66,7 @@ class StudyResults:
         if not self.runs:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:3])
             raise UserError(f"the study has no finished run{f' ({reasons})' if reasons else ''}; make its runs first")
-        columns: dict[str, list[Any]] = {name: [run.values[name] for run in self.runs] for name in self.axes}
+        columns: dict[str, list[Any]] = {name: [_cell(run.values[name]) for run in self.runs] for name in self.axes}
         columns["seed"] = [run.seed for run in self.runs]
         for metric in metrics:
             columns[metric] = self._values(metric, same_metric)
@@ -87,71 +89,71 @@ class StudyResults:
 
         frame = self.frame(*metrics, same_metric=same_metric)
         axes = list(self.axes)
-        groups = frame.groupby(axes, sort=False, dropna=False) if axes else [((), frame)]
+        groups = frame.groupby(axes, sort=False) if axes else [((), frame)]
         rows, index = [], []
         for values, own in groups:
-            index.append(values if isinstance(values, tuple) else (values,))
+            index.append(values)
             rows.append([figure for metric in metrics for figure in summarize(own[metric].to_numpy(np.float64))])
         columns = pd.MultiIndex.from_product([metrics, ["mean", "low", "high", "n"]])
         table = pd.DataFrame(rows, columns=columns)
         if axes:
-            table.index = (
-                pd.MultiIndex.from_tuples(index, names=axes)
-                if len(axes) > 1
-                else pd.Index([values[0] for values in index], name=axes[0])
-            )
+            table.index = _index(index, axes)
         table = table.astype({(metric, "n"): int for metric in metrics})
         return self._pivoted(table, metrics, pivot) if pivot else table
 
-    def significance(self, metric: str, *, same_metric: bool = True) -> "pd.DataFrame":
-        """Returns how each condition differs from the first one, and whether that may be chance.
+    def significance(
+        self, metric: str, *, baseline: Mapping[str, Any] | None = None, same_metric: bool = True
+    ) -> "pd.DataFrame":
+        """Returns how each condition differs from one of them, and whether that may be chance.
 
         Runs with the same seeds are paired (Student's t-test of the differences); else Welch's test. p-values are
         corrected for the number of conditions (Holm). Two seeds, or few, seldom show a difference.
 
+        Args:
+          metric: one.
+          baseline: values of the axes of the condition that the others are compared with; None: the first of the study.
+          same_metric: see `frame`.
+
         Raises:
-          UserError: as `frame`; or there is one condition only.
+          UserError: as `frame`; or the baseline has no finished run with the metric, or no other condition has one.
         """
         import pandas as pd
 
+        axes = list(self.axes)
         frame = self.frame(metric, same_metric=same_metric).dropna(subset=[metric])
-        groups = [(values, own.set_index("seed")[metric]) for values, own in frame.groupby(list(self.axes), sort=False)]
+        grouped = frame.groupby(axes, sort=False) if axes else []
+        groups = {values: own.set_index("seed")[metric] for values, own in grouped}
+        wanted = self._baseline(baseline)
+        if wanted not in groups:
+            raise UserError(f"the baseline {self._label(wanted)} has no finished run with {metric}")
         if len(groups) < 2:
-            raise UserError("significance is of two conditions or more; the study has one")
-        (_, first), *others = groups
-        rows = [_compared(first, own) for _, own in others]
+            raise UserError("significance is of two conditions or more with finished runs; there is one")
+        others = {values: own for values, own in groups.items() if values != wanted}
+        rows = [_compared(groups[wanted], own) for own in others.values()]
         known = [row["p_value"] for row in rows if not math.isnan(row["p_value"])]
         corrected = iter(holm(known))
         for row in rows:
             row["corrected_p_value"] = math.nan if math.isnan(row["p_value"]) else next(corrected)
-        index = [values if len(self.axes) > 1 else values[0] for values, _ in others]
-        names = list(self.axes)
-        return pd.DataFrame(
-            rows,
-            index=pd.Index(index, name=names[0]) if len(names) == 1 else pd.MultiIndex.from_tuples(index, names=names),
-        )
+            row["baseline"] = self._label(wanted)
+        return pd.DataFrame(rows, index=_index(list(others), axes))
+
+    def _baseline(self, given: Mapping[str, Any] | None) -> tuple[Any, ...]:
+        for name in given or ():
+            if name not in self.axes:
+                raise unknown_name("axis", name, self.axes)
+        chosen = given or self.baseline or (self.runs[0].values if self.runs else {})
+        if missing := [name for name in self.axes if name not in chosen]:
+            raise UserError(f"the baseline has no value of {', '.join(missing)}; allowed: a value of each axis")
+        return tuple(_cell(chosen[name]) for name in self.axes)
+
+    def _label(self, values: Sequence[Any]) -> str:
+        return labels_of([dict(zip(self.axes, values, strict=True))])[0]
 
     def to_latex(self, *metrics: str, digits: int = 3, same_metric: bool = True) -> str:
-        """Returns the table as LaTeX (booktabs): mean and half of the confidence interval of each metric."""
-        import pandas as pd
+        """Returns the table as LaTeX (booktabs): mean and half of the confidence interval of each metric, and runs."""
+        from m5jax.studies.tables import latex_table
 
-        table = self.table(*metrics, same_metric=same_metric)
-        cells = {}
-        for metric in metrics:
-            half = (table[metric, "high"] - table[metric, "mean"]).to_numpy()
-            means = table[metric, "mean"].to_numpy()
-            cells[metric] = [
-                f"${mean:.{digits}f}$" if math.isnan(own) else f"${mean:.{digits}f} \\pm {own:.{digits}f}$"
-                for mean, own in zip(means, half, strict=True)
-            ]
-        shown = pd.DataFrame(cells, index=table.index).reset_index()
-        shown.columns = [_escaped(short_name(name) if name in self.axes else name) for name in shown.columns]
-        lines = ["l" * len(self.axes) + "r" * len(metrics)]
-        body = [" & ".join(shown.columns) + r" \\", r"\midrule"]
-        body += [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in shown.itertuples(index=False)]
-        return "\n".join(
-            [rf"\begin{{tabular}}{{{lines[0]}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}", ""]
-        )
+        return latex_table(self, self.table(*metrics, same_metric=same_metric), metrics, digits)
 
     def to_mlflow(self, experiment: str, tracking_uri: str = "") -> int:
         """Logs the runs that MLflow does not have yet; see `m5jax.studies.mlflow_log.log_to_mlflow`."""
@@ -203,6 +205,15 @@ class StudyResults:
         return means.unstack(pivot, sort=False) if len(self.axes) > 1 else means.to_frame().T
 
 
+def _index(values: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> "pd.Index[Any]":
+    """Returns the index of a table of conditions."""
+    import pandas as pd
+
+    if len(axes) == 1:
+        return pd.Index([own for (own,) in values], name=axes[0])
+    return pd.MultiIndex.from_tuples(values, names=axes)
+
+
 def summarize(values: np.ndarray) -> tuple[float, float, float, int]:
     """Returns the mean, both ends of Student's 95% confidence interval, and the number of the values that there are."""
     from scipy.special import stdtrit  # Student's quantiles; scipy.stats takes a second to import
@@ -235,10 +246,6 @@ def _compared(first: "pd.Series[float]", other: "pd.Series[float]") -> dict[str,
     return row | {"p_value": float(stats.ttest_ind(other, first, equal_var=False).pvalue)}
 
 
-def _escaped(value: Any) -> str:
-    text = str(value)
-    if text.startswith("$"):
-        return text
-    for letter in "&%_#":
-        text = text.replace(letter, f"\\{letter}")
-    return text
+def _cell(value: Any) -> Any:
+    """Returns a value as a table can hold it."""
+    return value if isinstance(value, bool | int | float | str) else gin_text(value)

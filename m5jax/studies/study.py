@@ -55,9 +55,9 @@ class Study:
         self._command, self._evaluations = RunCommand(tuple(words)), dict(evaluations or {})
 
     @staticmethod
-    def from_runs(pattern: str) -> StudyResults:
+    def from_runs(pattern: str, axes: Sequence[str] = ()) -> StudyResults:
         """Returns the runs that a pattern such as `runs/*` names, as the results of a study; see `read_runs`."""
-        return read_runs(find_runs(pattern))
+        return read_runs(find_runs(pattern), axes)
 
     @functools.cached_property
     def runs(self) -> list[PlannedRun]:
@@ -80,6 +80,8 @@ class Study:
         """
         from m5jax.studies.make_runs import make_runs
 
+        if workers < 1:
+            raise UserError(f"workers = {workers}; allowed: 1 and above")
         if only is not None and not 0 <= only < len(self.runs):
             raise UserError(f"there is no run {only}; allowed: 0 to {len(self.runs) - 1}")
         return make_runs(self.runs if only is None else [self.runs[only]], self.directory, workers)
@@ -103,7 +105,8 @@ class Study:
                 studied.append(StudiedRun(run.condition.values, str(run.seed), read_run(run.files.run_dir)))
             except UserError as error:
                 left_out[str(run.files.run_dir)] = str(error)
-        return StudyResults(tuple(self.conditions[0].values), tuple(studied), left_out)
+        first = self.conditions[0].values
+        return StudyResults(tuple(first), tuple(studied), left_out, baseline=first)
 
     def table(self, *metrics: str, **options: Any) -> "pd.DataFrame":
         """Returns mean, interval and number of runs of metrics; see `StudyResults.table`."""

@@ -2,7 +2,7 @@
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m5jax.configuration.command_line import read_command
@@ -10,6 +10,7 @@ from m5jax.configuration.hardware_checks import check_fits
 from m5jax.configuration.job_files import Job, jobset_manifest, slurm_array
 from m5jax.errors import UserError, first_line, unknown_name
 from m5jax.files import write_whole
+from m5jax.studies.make_runs import make_folders
 from m5jax.studies.planned_runs import PlannedRun
 from partitioning.slices import parse_slice
 
@@ -51,25 +52,36 @@ def write_jobs(
         raise unknown_name("scheduler of a study", scheduler, SCHEDULERS)
     if output.exists():
         raise UserError(f"{output} exists; choose another output")
-    left = [run for run in runs if not run.is_trained]
+    _check_options(scheduler, {"options": options, "at_a_time": at_a_time}, {"image": image, "volume": volume})
+    left = [run for run in runs if run.state in ("to do", "begun")]
     if not left:
         raise UserError("all runs of the study are trained; there is nothing to submit")
     slice_ = parse_slice(hardware)
     if slice_.chip.torus and scheduler == "slurm":
         raise UserError(f"SLURM is for GPUs; allowed for {slice_.name}: jobset")
     jobs = []
-    for number, run in enumerate(left):
+    for run in left:
         words = run.train_words()
         if words[0] == "train":
             check_fits(read_command(words, ["train"]), slice_)
-        own = name if scheduler == "slurm" else f"{name}-{number}"
-        jobs.append(Job(("m5jax", *words), slice_, own, f"study of {len(left)} runs, {run.label}"))
+        own = name if scheduler == "slurm" else f"{name}-{run.digest}"
+        jobs.append(Job(("m5jax", *words), slice_, own, f"m5jax study submit, {len(left)} runs"))
     if scheduler == "slurm":
         text = slurm_array(jobs, time, options, at_a_time)
     else:
         text = "---\n".join(jobset_manifest(job, image, volume) for job in jobs)
+    make_folders(left[0].files.directory)
     write_whole(output, text)
     return shlex.join([*_STARTED_BY[scheduler], str(output)])
+
+
+def _check_options(scheduler: str, slurm: Mapping[str, object], jobset: Mapping[str, object]) -> None:
+    """Raises UserError where an option is of the other scheduler, or one is missing."""
+    if scheduler == "jobset" and (missing := [name for name, value in jobset.items() if not value]):
+        raise UserError(f"a JobSet needs --{missing[0]}")
+    for name, value in (jobset if scheduler == "slurm" else slurm).items():
+        if value:
+            raise UserError(f"{name} is not of {scheduler}; leave it out")
 
 
 def start_jobs(command: str) -> str:

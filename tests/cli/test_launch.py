@@ -38,8 +38,8 @@ def test_a_script_is_written_and_how_to_start_it_said(tmp_path: Path, capsys: py
             [*TRAIN, "--gin.BATCH_SIZE=131072"],
             "a device of a100-40gb:1x8 is predicted to need",
         ),
-        (["slurm", "--hardware=h100:2x8"], ["train"], "after -- stands no command that trains"),
-        (["slurm", "--hardware=h100:2x8"], ["evaluate"], "after -- stands no command that trains"),
+        (["slurm", "--hardware=h100:2x8"], ["train"], "this is no command that trains"),
+        (["slurm", "--hardware=h100:2x8"], ["evaluate"], "this is no command that trains"),
     ],
 )
 def test_what_does_not_suit_is_refused(
@@ -71,4 +71,4 @@ def test_a_pipeline_is_predicted_with_its_micro_batches(tmp_path: Path, capsys: 
         needed.append(float(capsys.readouterr().out.split("; ")[1].split(" of ")[0]))
     assert needed[1] < needed[0]
     assert launch(tmp_path / "told", *flags, command=[*TRAIN, "--distributed"]) == 2
-    assert "stands the command of one machine" in capsys.readouterr().err
+    assert "this is not the command of one machine" in capsys.readouterr().err

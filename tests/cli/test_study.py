@@ -64,7 +64,7 @@ def test_a_table_of_any_runs_is_shown_and_written(runs, tmp_path, capsys):
     assert float(first["evaluation/en/loss mean"]) == pytest.approx(1 / 30 + 1e-3 + 0.005)
     assert second["evaluation/en/loss n"] == "2"
     assert "| 0.003 | 0.04133 ± 0.064 | 2 |" in (tmp_path / "table.md").read_text()
-    assert r"0.003 & $0.041 \pm 0.064$ \\" in (tmp_path / "table.tex").read_text()
+    assert r"0.003 & $0.041 \pm 0.064$ & 2 \\" in (tmp_path / "table.tex").read_text()
     assert "table.csv exists; choose another" in refused(capsys, "table", runs, f"--output={tmp_path}/table.csv")
 
 
@@ -101,7 +101,8 @@ def test_a_job_array_trains_each_run(study, tmp_path, capsys):
 def test_a_jobset_trains_each_run(study, tmp_path, capsys):
     output = tmp_path / "study.yaml"
     words = ["submit", study, "--scheduler=jobset", "--hardware=v5e:2x4", f"--output={output}", "--image=m5jax:1"]
-    assert "--volume= is not of the form CLAIM:/PATH" in refused(capsys, *words)
+    assert "a JobSet needs --volume" in refused(capsys, *words)
+    assert "options is not of jobset; leave it out" in refused(capsys, *words, "--volume=runs:/runs", "--option=--a=b")
     assert main(["study", *map(str, words), "--volume=runs:/runs"]) == 0
     assert output.read_text().count("kind: JobSet") == 4
     assert "allowed for v5e:2x4: jobset" in refused(

@@ -75,7 +75,7 @@ def test_a_trial_is_the_command_with_values_and_a_run_directory_of_its_own(tmp_p
         ([PEAK, "--direction=up"], ["train", QUICKSTART], "unknown direction 'up'; allowed: maximize, minimize"),
         ([PEAK, "--trials=0"], ["train", QUICKSTART], "Tuning.trials = 0; allowed: 1 and above"),
         ([PEAK], ["trian", QUICKSTART], "unknown command of a trial, after --, 'trian'; did you mean train?"),
-        ([PEAK], ["train"], "after -- stands no command that trains"),
+        ([PEAK], ["train"], "this is no command that trains"),
         ([PEAK], ["train", "--gin_file=absent.gin"], "absent.gin"),
         ([PEAK], ["train", QUICKSTART, "--gin.RUN_DIR='runs/a'"], "each trial has its own directory"),
         ([PEAK], ["train", QUICKSTART, "--gin.Cosine.peak=1.0"], "sets what --range Cosine.peak is to choose"),
@@ -104,7 +104,7 @@ def test_fine_tunings_can_be_tuned_too(tmp_path, capsys):
     assert work.command.line({}, tmp_path / "run") == [*FINETUNE, f"--run_dir={tmp_path}/run"]
     for train, message in (
         ((*FINETUNE, "--run_dir=a"), "--run_dir after -- is for m5jax tune to give"),
-        (FINETUNE[:3], "after -- stands no command that trains"),
+        (FINETUNE[:3], "this is no command that trains"),
     ):
         assert message in refused(capsys, words(tmp_path / "s", *flags, train=train))
     wrong = words(tmp_path / "s", "--range=FineTuning.epoch=1..8", train=FINETUNE)

@@ -8,7 +8,8 @@ import pytest
 from scipy.special import expit
 
 from m5jax.errors import UserError
-from m5jax.finetuning.answers import SELECTED, SMALL_IS_GOOD, Answers, fits, make_answers, measure
+from m5jax.evaluation.metrics.names import LESS_IS_BETTER
+from m5jax.finetuning.answers import SELECTED, Answers, fits, make_answers, measure
 from m5jax.finetuning.examples import Example
 from m5jax.finetuning.rows import NO_TAG, UNKNOWN_TAG, Padded, SequenceRows
 from m5jax.finetuning.scoring import Outputs
@@ -98,9 +99,9 @@ def test_right_answers_are_better_than_wrong_ones_by_each_metric_that_may_be_sel
     assert good.keys() == bad.keys()
     name, largest = SELECTED[kind]
     assert name in good
-    assert largest == (name not in SMALL_IS_GOOD)
+    assert largest == (name not in LESS_IS_BETTER)
     for name in good.keys() - {"calibration"}:  # which is best at 1
-        better = good[name] < bad[name] if name in SMALL_IS_GOOD else good[name] > bad[name]
+        better = good[name] < bad[name] if name in LESS_IS_BETTER else good[name] > bad[name]
         assert better, name
 
 
