@@ -44,7 +44,9 @@ def add_parser(subparsers: Any) -> None:
     _add_action(actions, "status", _status, "show which runs are finished")
     table = _add_action(actions, "table", _table, "show means and intervals over seeds", of_runs=True)
     _add_metrics(table)
-    table.add_argument("--output", type=Path, metavar="FILE", help="also write it: .csv, .tex or .md; must not exist")
+    table.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write it: .csv, .tex or .md; .json: each run; must not exist"
+    )
     plot = _add_action(actions, "plot", _plot, "draw curves, a heat map, or quality against cost", of_runs=True)
     plot.add_argument("--kind", default="curves", choices=("curves", "heat_map", "pareto"), help="(default: curves)")
     _add_metrics(plot)

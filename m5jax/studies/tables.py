@@ -1,9 +1,10 @@
 """Tables of a study as text and as files."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m5jax.evaluation.tables import MISSING, format_table
 from m5jax.files import check_new, write_whole
@@ -13,7 +14,7 @@ from m5jax.studies.results import StudyResults
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = (".csv", ".md", ".tex")
+FORMATS = (".csv", ".json", ".md", ".tex")
 
 
 def table_text(results: StudyResults, metrics: Sequence[str], *, same_metric: bool = True) -> str:
@@ -23,7 +24,7 @@ def table_text(results: StudyResults, metrics: Sequence[str], *, same_metric: bo
 
 
 def write_table(results: StudyResults, metrics: Sequence[str], path: Path, *, same_metric: bool = True) -> None:
-    """Writes the table as CSV (with full figures), Markdown or LaTeX, by the end of the file's name.
+    """Writes the table as CSV (with full figures), Markdown or LaTeX, by the end of the file's name; as JSON each run.
 
     Raises:
       UserError: the file exists, has another ending, or cannot be written.
@@ -33,12 +34,39 @@ def write_table(results: StudyResults, metrics: Sequence[str], path: Path, *, sa
         table = results.table(*metrics, same_metric=same_metric)
         table.columns = [f"{metric} {figure}" for metric, figure in table.columns]
         text = table.to_csv(index=bool(results.axes))
+    elif path.suffix == ".json":
+        text = json.dumps(runs_as_json(results, metrics, same_metric=same_metric), indent=2) + "\n"
     elif path.suffix == ".tex":
         text = results.to_latex(*metrics, same_metric=same_metric)
     else:
         headers, rows = _cells(results, metrics, same_metric)
         text = "".join(f"| {' | '.join(row)} |\n" for row in [headers, ["---"] * len(headers), *rows])
     write_whole(path, text)
+
+
+def runs_as_json(results: StudyResults, metrics: Sequence[str], *, same_metric: bool = True) -> dict[str, Any]:
+    """Returns the values of each run, what made it, and what was left out, to be kept where run directories are not."""
+    frame = results.frame(*metrics, same_metric=same_metric).astype(object)
+    rows = frame.where(frame.notna(), None).to_dict("records")
+    runs = [
+        {
+            **{str(name): value for name, value in row.items()},
+            "run": run.reading.directory.name,
+            "steps": run.reading.summary.steps,
+            "parameters": run.reading.summary.parameters,
+            "device": run.reading.summary.device,
+        }
+        for row, run in zip(rows, results.runs, strict=True)
+    ]
+    left_out = {Path(directory).name: reason for directory, reason in results.left_out.items()}
+    versions = dict(results.runs[0].reading.summary.versions)
+    return {
+        "axes": list(results.axes),
+        "metrics": list(metrics),
+        "versions": versions,
+        "runs": runs,
+        "left_out": left_out,
+    }
 
 
 def latex_table(results: StudyResults, table: "pd.DataFrame", metrics: Sequence[str], digits: int) -> str:

@@ -1,6 +1,7 @@
 """`m5jax study`: what a gin file describes, what it shows of runs, and what it refuses."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_state_of_each_run_is_shown(study, capsys):
 
 
 def test_a_table_of_any_runs_is_shown_and_written(runs, tmp_path, capsys):
-    for ending in (".csv", ".md", ".tex"):
+    for ending in (".csv", ".json", ".md", ".tex"):
         assert main(["study", "table", runs, f"--output={tmp_path}/table{ending}"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["peak", "evaluation/en/loss", "n"]
@@ -63,6 +64,15 @@ def test_a_table_of_any_runs_is_shown_and_written(runs, tmp_path, capsys):
     first, second = csv.DictReader((tmp_path / "table.csv").open())
     assert float(first["evaluation/en/loss mean"]) == pytest.approx(1 / 30 + 1e-3 + 0.005)
     assert second["evaluation/en/loss n"] == "2"
+    written = json.loads((tmp_path / "table.json").read_text())
+    assert written["axes"] == ["Cosine.peak"]
+    assert [(row["Cosine.peak"], row["seed"], row["run"]) for row in written["runs"]] == [
+        (0.001, "0", "0.001_0"),
+        (0.001, "1", "0.001_1"),
+        (0.003, "0", "0.003_0"),
+        (0.003, "1", "0.003_1"),
+    ]
+    assert written["runs"][0]["evaluation/en/loss"] == pytest.approx(1 / 30 + 1e-3)
     assert "| 0.003 | 0.04133 ± 0.064 | 2 |" in (tmp_path / "table.md").read_text()
     assert r"0.003 & $0.041 \pm 0.064$ & 2 \\" in (tmp_path / "table.tex").read_text()
     assert "table.csv exists; choose another" in refused(capsys, "table", runs, f"--output={tmp_path}/table.csv")
