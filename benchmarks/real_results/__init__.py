@@ -14,7 +14,7 @@ labels       the same for one benchmark with 10, 100, 1,000 and all labels, and 
 search       Home Depot: two towers, hashed n-grams, BM25
 understanding   intents and slots: SNIPS, HWU64, xSID (trained on English, tested on the other languages)
 attributes   attribute values as slots: OA-Mine, AE-110k
-comparison   what the last step of `pretrain` reaches where texts are not compared token by token
+comparison   what the last step of `pretrain` reaches where texts are not compared token by token; only where named
 
 Settings were chosen on validation data. Runs of a part are made side by side, one a core: models this small keep no two
 cores busy. "core_seconds" are the time that a run, with its evaluations, had a core for: other work on the machine

@@ -13,8 +13,8 @@ XSID = ("en", "de", "ar", "da", "id", "ja", "kk", "lt", "nap", "sr", "zh", "gsw"
 def understanding(bench: Bench) -> Jobs:
     sets = {
         "xsid": ("xsid_en.train", [f"xsid_{language}.test" for language in XSID], 2.0),
-        "snips": ("snips_en.train", ["snips_en.test"], 8.0),
-        "hwu64": ("hwu64_fold1_en.train", ["hwu64_fold1_en.test"], 12.0),
+        "snips": ("snips_en.train", ["snips_en.test"], 6.0),
+        "hwu64": ("hwu64_fold1_en.train", ["hwu64_fold1_en.test"], 10.0),
     }
     jobs = {}
     for name, (train, tests, epochs) in sets.items():
