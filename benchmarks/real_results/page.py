@@ -18,8 +18,7 @@ PAGE = REPOSITORY / "docs" / "results.md"
 PLOT = REPOSITORY / "docs" / "images" / "results_by_labels.png"
 STARTS = {"pretrained": "pre-trained", "masked_lm": "masked LM alone", "scratch": "from scratch"}
 SYSTEMS = {"bm25": "BM25", "ngrams": "hashed n-grams", "scratch": "two towers, from scratch"}
-ROWS, LENGTH = 32, 128  # of a batch of masked LM
-TIMES = ("seconds", "core_seconds")
+TIME = "core_seconds"
 COUNTS = ("10", "100", "1000", "all")
 
 Parts = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -85,7 +84,7 @@ def search(parts: Parts) -> list[list[str]]:
     names = ("map", "mrr", "ndcg@10", "recall@10", "recall@100")
     rows = [["candidates", "system", *names]]
     for candidates in ("judged", "all"):
-        systems = {name: own for name, own in parts["search"][candidates].items() if name not in TIMES}
+        systems = {name: own for name, own in parts["search"][candidates].items() if name != TIME}
         for system, metrics in systems.items():
             title = next(
                 (title for name, title in SYSTEMS.items() if name in system.lower()), "two towers, pre-trained"
@@ -100,7 +99,7 @@ def understanding(parts: Parts) -> list[list[str]]:
     for data in ("snips", "hwu64", "xsid"):
         own = [parts["understanding"][f"{data} {start}"] for start in ("pretrained", "scratch")]
         for test in own[0]:
-            if test not in TIMES:
+            if test != TIME:
                 rows.append(
                     [test.removesuffix(".test"), *(_percent(found[test][name]) for name in names for found in own)]
                 )
@@ -118,21 +117,12 @@ def attributes(parts: Parts) -> list[list[str]]:
 
 
 def cost(parts: Parts) -> list[list[str]]:
-    """Returns the minutes of a core; where only the clock was read of a run, that is more."""
-    rows = [["part", "runs", "minutes of a core"]]
-    for name in ("pretrain", "duplicates", "labels", "search", "understanding", "attributes", "comparison"):
-        runs = list(parts[name].values())
-        least = "" if all("core_seconds" in run for run in runs) else "at most "
-        rows.append([name, f"{len(runs)}", f"{least}{sum(map(_core_seconds, runs)) / 60:.0f}"])
-    return rows
-
-
-def _core_seconds(run: Mapping[str, Any]) -> float:
-    if "core_seconds" in run:
-        return float(run["core_seconds"])
-    if "tokens_per_second" in run:  # masked LM, on both cores
-        return 2.0 * run["steps"] * ROWS * LENGTH / float(run["tokens_per_second"])
-    return float(run.get("seconds", 0.0))
+    """Returns the minutes of a core of each part, and of all."""
+    names = ("pretrain", "duplicates", "labels", "search", "understanding", "attributes")
+    minutes = {name: sum(run[TIME] for run in parts[name].values()) / 60 for name in names}
+    rows = [[name, f"{len(parts[name])}", f"{own:.0f}"] for name, own in minutes.items()]
+    count = sum(len(parts[name]) for name in names)
+    return [["part", "runs", "minutes of a core"], *rows, ["all", f"{count}", f"{sum(minutes.values()):.0f}"]]
 
 
 def _percent(value: float | None) -> str:
