@@ -69,6 +69,15 @@ class RunFiles:
         return self.directory / "locks" / f"{self.name}.process"
 
 
+def make_folders(directory: Path, folder: str) -> None:
+    """Makes the folders in which `RunFiles` lie; raises UserError where that fails."""
+    try:
+        for name in ("locks", "logs", folder):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write the study's directory {directory}: {error.strerror or error}") from error
+
+
 def try_lock(path: Path) -> IO[str] | None:
     """Returns the locked file, whose lock ends when it and all that inherited it are closed; None: it is held."""
     file = path.open("w")

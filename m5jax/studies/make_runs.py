@@ -14,16 +14,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from m5jax.configuration.run_process import End, last_error, run_process, try_lock, worker_environment
+from m5jax.configuration.run_process import End, last_error, make_folders, run_process, try_lock, worker_environment
 from m5jax.configuration.run_workers import run_workers
 from m5jax.errors import UserError
-from m5jax.studies.planned_runs import PlannedRun
+from m5jax.studies.planned_runs import RUNS, PlannedRun
 from m5jax.training.interruption import EXIT_INTERRUPTED
 from m5jax.training.run_log import FILE_NAME as METRICS
 from m5jax.training.run_log import read_metrics
 
 logger = logging.getLogger(__name__)
-_FOLDERS = ("runs", "logs", "locks")
 SECONDS = 2.0  # between looks at a run
 
 
@@ -62,7 +61,7 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> 
     Raises:
       UserError: the directory cannot be written, or the GPUs cannot be shared equally.
     """
-    make_folders(directory)
+    make_folders(directory, RUNS)
     queue, stop = _Queue(runs), Event()
     with tqdm(total=len(runs), desc="runs", unit=" runs", disable=_no_bars(), position=0) as bar:
         made = [
@@ -72,15 +71,6 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> 
         finished = run_workers([worker.run for worker in made], stop, directory)
     done = sum(run.state == "finished" for run in runs)
     return Outcome(done, tuple(queue.elsewhere), dict(queue.failed), not finished)
-
-
-def make_folders(directory: Path) -> None:
-    """Makes the folders of a study; raises UserError where that fails."""
-    try:
-        for name in _FOLDERS:
-            (directory / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write the study's directory {directory}: {error.strerror or error}") from error
 
 
 def _no_bars() -> bool | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from m5jax.configuration.command_line import read_command
 from m5jax.configuration.hardware_checks import check_fits
 from m5jax.configuration.job_files import Job, jobset_manifest, slurm_array
+from m5jax.configuration.run_process import make_folders
 from m5jax.errors import UserError, first_line, unknown_name
 from m5jax.files import write_whole
-from m5jax.studies.make_runs import make_folders
-from m5jax.studies.planned_runs import PlannedRun
+from m5jax.studies.planned_runs import RUNS, PlannedRun
 from partitioning.slices import parse_slice
 
 SCHEDULERS = ("slurm", "jobset")
@@ -70,7 +70,7 @@ def write_jobs(
         text = slurm_array(jobs, time, options, at_a_time)
     else:
         text = "---\n".join(jobset_manifest(job, image, volume) for job in jobs)
-    make_folders(left[0].files.directory)
+    make_folders(left[0].files.directory, RUNS)
     write_whole(output, text)
     return shlex.join([*_STARTED_BY[scheduler], str(output)])
 

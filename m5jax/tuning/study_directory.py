@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m5jax.configuration.run_process import RunFiles
+from m5jax.configuration.run_process import RunFiles, make_folders
 from m5jax.errors import UserError
 from m5jax.tuning.settings import Tuning
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"
 NAME = "m5jax"
 DEFINITION = "definition"
+TRIALS = "trials"
 
 
 def trial_files(study: Path, number: int) -> RunFiles:
     """Returns where a trial lies in the directory of its study."""
-    return RunFiles(study, "trials", f"{number:04d}")
+    return RunFiles(study, TRIALS, f"{number:04d}")
 
 
 def open_study(directory: Path, tuning: Tuning, definition: Mapping[str, str]) -> "Study":
@@ -101,11 +102,7 @@ def _make(directory: Path) -> None:
         raise UserError(f"--study={directory} is a file")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / "locks").is_dir():
         raise UserError(f"{directory} holds files but no {JOURNAL}; choose an empty or new --study")
-    try:
-        for name in ("locks", "logs", "trials"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write the study's directory {directory}: {error.strerror or error}") from error
+    make_folders(directory, TRIALS)
 
 
 def _storage(path: Path) -> "JournalStorage":
