@@ -109,6 +109,33 @@ def test_evaluate_reports_tokens_words_and_values(whole_run, evaluated, capsys):
     assert "evaluations/held_out exists; remove it or choose another one" in capsys.readouterr().err
 
 
+def test_values_of_products_in_a_file_are_asked_for(whole_run, tmp_path, capsys):
+    rows = [{"id": str(number), "name": "steel kettle", "attributes": {"Color": color, "Size": "5 l"}}
+            for number, color in enumerate(("red", "red", "blue"))]  # fmt: skip
+    data = tmp_path / "kettles.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    command = ["evaluate", f"--run={whole_run}", f"--data={data}", "--column=title=name", "--default=language=en"]
+    assert main([*command, "--samples=20"]) == 0
+    report = read_report_data(whole_run / "evaluations" / "kettles")
+    groups = {group.name: group.metrics for group in report.groups}
+    # The products are two, one of them twice, with two values each.
+    assert report.facts["hidden in en"] == "4 values"
+    assert groups["en: Color"]["value_accuracy"].count == 2
+    assert groups["en: Size"]["frequent_value_accuracy"].value == 1.0
+    assert 0.0 <= groups["en"]["value_accuracy"].value <= 1.0
+    for flags, message in (
+        (command, "evaluations/kettles exists"),
+        ([*command, "--name=b", f"--output={tmp_path / 'b.json'}"], "--output is of a run's own held-out data"),
+        ([*command, "--kind=search"], "is of no fine-tuning, and is evaluated without --kind"),
+    ):
+        capsys.readouterr()
+        assert main(flags) == 2
+        assert message in capsys.readouterr().err
+    data.write_text(json.dumps({"id": "1", "title": "a mug", "language": "en"}) + "\n", encoding="utf-8")
+    assert main(["evaluate", f"--run={whole_run}", f"--data={data}", "--name=c"]) == 2
+    assert "has attributes whose values could be hidden" in capsys.readouterr().err
+
+
 def test_the_run_directory_explains_itself(whole_run):
     names = {path.name for path in whole_run.iterdir()}
     written = "checkpoints config.gin vocabulary metrics.jsonl tensorboard summary.json report.html"

@@ -102,13 +102,25 @@ def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=positive, default=64, help="rows at a time (default: %(default)s)")
     parser.add_argument("--samples", type=positive, default=1000, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    group = parser.add_argument_group("of a fine-tuned run")
-    group.add_argument("--data", action="append", default=[], metavar="FILE", help="labelled rows; several times")
+    group = parser.add_argument_group("of files")
     group.add_argument(
-        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="where other than those of the training"
+        "--data",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="labelled rows, or of a pre-trained run products; several times",
+    )
+    group.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="where other than of the training, or of products",
     )
     group.add_argument("--default", action="append", default=[], metavar="FIELD=VALUE", help="for an absent field")
-    group.add_argument("--overlap", choices=("refuse", "allow"), default="refuse", help="with the training rows")
+    group.add_argument(
+        "--overlap", choices=("refuse", "allow"), default="refuse", help="of labelled rows with the training ones"
+    )
     _add_search_flags(parser)
 
 

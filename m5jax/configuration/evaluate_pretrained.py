@@ -86,7 +86,7 @@ def evaluate_run(run_dir: Path, settings: HeldOutEvaluation) -> str:
         notes += [f"{label}: values have no baseline: {reason}"] if reason else []
         clozes = held_out_clozes(held_out.batches(label, _ROWS_AT_ONCE), vocabulary, names)
         answers = answer_clozes(clozes, predict, parameters, vocabulary)
-        answered.append(Answered(label, clozes, answers, results[label], frequent))
+        answered.append(Answered(label, clozes, answers, frequent, results[label].unigram_accuracy))
     facts = _facts(run, step, vocabulary, settings.bootstrap, answered)
     title = f"{run_dir.resolve().name} on held-out data"
     report = masked_report(title, facts, answered, vocabulary, settings.bootstrap, notes)

@@ -84,18 +84,18 @@ class AttributeFormat:
             pairs = [pairs[index] for index in generator.permutation(len(pairs))]
         if self.dropout:
             pairs = [pair for pair in pairs if generator.random() >= self.dropout]
-        parts: list[Part] = []
-        for name, value in pairs:
-            if self.style == "plain":
-                parts.append(("", f"{name} {value}"))
-            elif name in self.names:
-                parts.append((NAME_TOKENS[self.names.index(name)], value))
-            elif self.style == "typed":
-                kind, value = normal_form(value, locale, self._spellings.get(name))
-                parts += [(ATTRIBUTE_TOKEN, name), (TYPE_TOKENS[kind], value)]
-            else:
-                parts += [(ATTRIBUTE_TOKEN, name), (VALUE_TOKEN, value)]
-        return parts
+        return [part for name, value in pairs for part in self.pair_parts(name, value, locale)]
+
+    def pair_parts(self, name: str, value: str, locale: str = "en") -> list[Part]:
+        """Returns tokens and texts of one attribute, the last of which is the value."""
+        if self.style == "plain":
+            return [("", name), ("", value)]
+        if name in self.names:
+            return [(NAME_TOKENS[self.names.index(name)], value)]
+        if self.style == "typed":
+            kind, value = normal_form(value, locale, self._spellings.get(name))
+            return [(ATTRIBUTE_TOKEN, name), (TYPE_TOKENS[kind], value)]
+        return [(ATTRIBUTE_TOKEN, name), (VALUE_TOKEN, value)]
 
     @functools.cached_property
     def _spellings(self) -> dict[str, dict[str, str]]:

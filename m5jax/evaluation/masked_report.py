@@ -13,7 +13,7 @@ from m5jax.evaluation.estimates import Estimate, bootstrap_means
 from m5jax.evaluation.metrics.masked import HIDDEN, Ratio, masked_ratios, pooled_attributes, ratio
 from m5jax.evaluation.predictions import Predictions, make_predictions
 from m5jax.evaluation.report_data import Curve, EvaluationReport, Example, Group, Line
-from m5jax.evaluation.tables import MISSING, LanguageResult, format_table
+from m5jax.evaluation.tables import MISSING, format_table
 
 KIND = "masked"
 # Of how words are chosen and hidden: units of equal names are equal data, whatever else was evaluated.
@@ -34,15 +34,15 @@ class Answered:
         label: its name.
         clozes: the texts.
         answers: to the blanks of each, in order.
-        result: of the same tokens, with what the most frequent one of the training data scores.
         frequent_values: of each attribute in the training data; None where that is not known.
+        unigram_accuracy: what the most frequent token of the training data scores at hidden tokens.
     """
 
     label: str
     clozes: Sequence[Cloze]
     answers: Sequence[Sequence[Answer]]
-    result: LanguageResult
     frequent_values: Mapping[str, str] | None
+    unigram_accuracy: float | None = None
 
     def rows(self, hidden: str) -> list[Answer]:
         """Returns the answers of one kind."""
@@ -112,9 +112,9 @@ def _language(answered: Answered, bootstrap: Bootstrap) -> Group:
         if not rows:
             continue
         metrics |= bootstrap.estimates(_ratios(hidden, rows))
-        if hidden == "token" and answered.result.unigram_accuracy is not None:
+        if hidden == "token" and answered.unigram_accuracy is not None:
             units = metrics["token_accuracy"].count
-            metrics["unigram_accuracy"] = Estimate(answered.result.unigram_accuracy, None, None, units)
+            metrics["unigram_accuracy"] = Estimate(answered.unigram_accuracy, None, None, units)
         if hidden == "value":
             metrics |= bootstrap.estimates(_value_ratios(rows, answered.frequent_values))
     return Group(answered.label, metrics)

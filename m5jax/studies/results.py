@@ -149,6 +149,25 @@ class StudyResults:
     def _label(self, values: Sequence[Any]) -> str:
         return labels_of([dict(zip(self.axes, values, strict=True))])[0]
 
+    def with_axes(self, axes: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> "StudyResults":
+        """Returns the same runs under other axes, such as how the run was made that they begin with.
+
+        Args:
+          axes: from the values of a run to those of its new axes, the same names for all; a value named `seed` becomes
+            the run's seed.
+
+        Raises:
+          UserError: runs would have different axes.
+        """
+        found = [dict(axes(run.values)) for run in self.runs]
+        seeds = [str(values.pop("seed", run.seed)) for values, run in zip(found, self.runs, strict=True)]
+        names = list(found[0]) if found else []
+        if other := next((values for values in found if list(values) != names), None):
+            raise UserError(f"runs would have the axes {', '.join(names)} and {', '.join(other)}; allowed: the same")
+        renamed = zip(found, seeds, self.runs, strict=True)
+        runs = tuple(StudiedRun(values, seed, run.reading) for values, seed, run in renamed)
+        return StudyResults(tuple(names), runs, self.left_out)
+
     def to_latex(self, *metrics: str, digits: int = 3, same_metric: bool = True) -> str:
         """Returns the table as LaTeX (booktabs): mean and half of the confidence interval of each metric, and runs."""
         from m5jax.studies.tables import latex_table

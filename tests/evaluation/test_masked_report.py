@@ -14,7 +14,6 @@ from m5jax.evaluation.masked_report import Answered, Bootstrap, masked_predictio
 from m5jax.evaluation.masked_values import Values
 from m5jax.evaluation.masked_words import WordHiding
 from m5jax.evaluation.reports import write_evaluation
-from m5jax.evaluation.tables import LanguageResult
 from tests.evaluation.small_vocabulary import small_vocabulary, tokens_of
 
 BOOTSTRAP = Bootstrap(samples=200, seed=1)
@@ -51,7 +50,7 @@ def answered(
         hits = generator.random(len(targets)) < right
         outputs.append((np.where(hits, targets, targets - 1), np.where(hits, 0.5, 3.0).astype(np.float32)))
     answers = answer_clozes(clozes, lambda *_: outputs, {}, vocabulary)
-    return Answered(label, clozes, answers, LanguageResult(1.0, right, unigram_accuracy=0.125), frequent)
+    return Answered(label, clozes, answers, frequent, unigram_accuracy=0.125)
 
 
 def mean(rows: list[Answer]) -> float:
@@ -110,7 +109,7 @@ def test_long_words_are_harder_and_the_worst_values_are_shown(vocabulary: Vocabu
         assert "[?]" in example.fields["text"]
         assert example.fields["right"] in {row.target for row in wrong}
     only_words = Answered("en", *zip(*[pair for pair in zip(own.clozes, own.answers, strict=True) if
-        pair[1][0].blank.hidden == "word"], strict=True), own.result, None)  # fmt: skip
+        pair[1][0].blank.hidden == "word"], strict=True), None)  # fmt: skip
     (first, *_) = masked_report("title", {}, [only_words], vocabulary, BOOTSTRAP).examples
     assert first.heading == "en"
     shown = first.fields["text"]

@@ -368,6 +368,17 @@ def test_conditions_of_a_list_may_name_their_values_in_any_order(tmp_path):
     ]
 
 
+def test_runs_may_have_other_axes(tmp_path):
+    study = make(tmp_path, seeds=2)
+    study.run()
+    named = study.results.with_axes(lambda values: {"half": values["Cosine.peak"] / 2, "seed": "a"})
+    frame = named.frame("evaluation/en/loss")
+    assert (named.axes, set(frame["seed"])) == (("half",), {"a"})
+    assert frame["half"].tolist() == [run.values["Cosine.peak"] / 2 for run in study.results.runs]
+    with pytest.raises(UserError, match="allowed: the same"):
+        study.results.with_axes(lambda values: {str(values["Cosine.peak"]): 1})
+
+
 def test_a_pivot_has_the_values_of_an_axis_as_columns(tmp_path):
     study = make(tmp_path, {"Cosine.peak": PEAKS, "BATCH_SIZE": [8, 16]}, seeds=1)
     study.run(workers=2)
