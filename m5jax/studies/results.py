@@ -149,17 +149,17 @@ class StudyResults:
     def _label(self, values: Sequence[Any]) -> str:
         return labels_of([dict(zip(self.axes, values, strict=True))])[0]
 
-    def with_axes(self, axes: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> "StudyResults":
+    def with_axes(self, axes: Callable[[StudiedRun], Mapping[str, Any]]) -> "StudyResults":
         """Returns the same runs under other axes, such as how the run was made that they begin with.
 
         Args:
-          axes: from the values of a run to those of its new axes, the same names for all; a value named `seed` becomes
-            the run's seed.
+          axes: from a run to the values of its new axes, the same names for all; a value named `seed` becomes the
+            run's seed.
 
         Raises:
           UserError: runs would have different axes.
         """
-        found = [dict(axes(run.values)) for run in self.runs]
+        found = [dict(axes(run)) for run in self.runs]
         seeds = [str(values.pop("seed", run.seed)) for values, run in zip(found, self.runs, strict=True)]
         names = list(found[0]) if found else []
         if other := next((values for values in found if list(values) != names), None):

@@ -371,12 +371,12 @@ def test_conditions_of_a_list_may_name_their_values_in_any_order(tmp_path):
 def test_runs_may_have_other_axes(tmp_path):
     study = make(tmp_path, seeds=2)
     study.run()
-    named = study.results.with_axes(lambda values: {"half": values["Cosine.peak"] / 2, "seed": "a"})
+    named = study.results.with_axes(lambda run: {"half": run.values["Cosine.peak"] / 2, "seed": f"a{run.seed}"})
     frame = named.frame("evaluation/en/loss")
-    assert (named.axes, set(frame["seed"])) == (("half",), {"a"})
+    assert (named.axes, set(frame["seed"])) == (("half",), {"a0", "a1"})
     assert frame["half"].tolist() == [run.values["Cosine.peak"] / 2 for run in study.results.runs]
     with pytest.raises(UserError, match="allowed: the same"):
-        study.results.with_axes(lambda values: {str(values["Cosine.peak"]): 1})
+        study.results.with_axes(lambda run: {str(run.values["Cosine.peak"]): 1})
 
 
 def test_a_pivot_has_the_values_of_an_axis_as_columns(tmp_path):
