@@ -48,7 +48,8 @@ class RunReading:
 
         Args:
           metric: a name of `metrics.jsonl` such as `evaluation/en/loss`; `evaluations/NAME/GROUP/METRIC` of a report
-            that `m5jax evaluate` wrote; or a number of the summary, such as `summary/tokens_per_second`.
+            that `m5jax evaluate` wrote, where the run itself, among other systems, is the group `run`; or a number of
+            the summary, such as `summary/tokens_per_second`.
 
         Raises:
           UserError: a report is damaged.
@@ -72,8 +73,13 @@ class RunReading:
         names = {name for row in self.rows for name in row} - set(RESERVED)
         for folder in sorted((self.directory / EVALUATIONS).glob("[!.]*")):
             for group in read_report_data(folder).groups:
-                names |= {f"evaluations/{folder.name}/{group.name}/{metric}" for metric in group.metrics}
+                names |= {f"evaluations/{folder.name}/{self._group(group.name)}/{metric}" for metric in group.metrics}
         return names
+
+    def _group(self, name: str) -> str:
+        """Returns the name of a group of a report, the same for the same group of each run."""
+        own = self.directory.resolve().name
+        return f"run{name.removeprefix(own)}" if name == own or name.startswith(f"{own} ") else name
 
     def _counts(self, step: int) -> bool:
         return self.kept_step is None or step <= self.kept_step
@@ -85,7 +91,7 @@ class RunReading:
         if not folder.is_dir():
             return None
         for found in read_report_data(folder).groups:
-            if found.name == group and name in found.metrics:
+            if self._group(found.name) == group and name in found.metrics:
                 return found.metrics[name].value
         return None
 

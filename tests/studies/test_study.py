@@ -159,6 +159,19 @@ def test_runs_are_evaluated_after_their_training(tmp_path):
     assert "remove it, or name the evaluation otherwise" in reason
 
 
+def test_a_run_among_other_systems_has_the_same_name_in_each_run(tmp_path):
+    study = make(tmp_path, seeds=1, evaluations={"test": ["--data=pairs.jsonl"]})
+    study.run()
+    for run in study.runs:
+        path = run.files.run_dir / "evaluations" / "test" / "report.json"
+        report = json.loads(path.read_text())
+        (group,) = report["groups"]
+        names = (run.files.run_dir.name, f"{run.files.run_dir.name} (hnsw)", "bm25")
+        path.write_text(json.dumps(report | {"groups": [{**group, "name": name} for name in names]}))
+    for name in ("run", "run (hnsw)", "bm25"):
+        assert study.results.frame(f"evaluations/test/{name}/f1").iloc[:, 2].tolist() == [0.999, 0.998]
+
+
 def test_any_runs_are_a_study(tmp_path):
     for peak in PEAKS:
         for seed in range(3):
