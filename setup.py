@@ -51,9 +51,12 @@ PREPARATION = [
 ]
 # m5jax study mlflow; sqlalchemy and alembic, for databases, come with Optuna.
 MLFLOW = ["mlflow-skinny>=3.10"]
+# What the notebooks need, and what runs them.
+NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10", "plotly>=6"]
 TESTING = [
     *PREPARATION,
     *MLFLOW,
+    *NOTEBOOKS,
     "beartype>=0.22",
     "hypothesis>=6.100",
     "markdown-it-py>=3",  # reads the reports in Markdown as GitHub does
@@ -71,6 +74,7 @@ EXTRAS = {
     # m5jax evaluate --baseline=FOLDER
     "sentence-transformers": ["sentence-transformers>=5"],
     "mlflow": MLFLOW,
+    "notebooks": [*NOTEBOOKS, "jupyterlab>=4"],
     "huggingface": ["safetensors>=0.5", "torch>=2.6", "transformers>=5.0"],
     "prepare": PREPARATION,
     "test": TESTING,

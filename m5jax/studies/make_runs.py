@@ -63,7 +63,10 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> 
     """
     make_folders(directory, RUNS)
     queue, stop = _Queue(runs), Event()
-    with tqdm(total=len(runs), desc="runs", unit=" runs", disable=_no_bars(), position=0) as bar:
+    in_notebook = "ipykernel" in sys.modules
+    with tqdm(
+        total=len(runs), desc="runs", unit=" runs", disable=None if not in_notebook else False, position=0
+    ) as bar:
         made = [
             _Worker(queue, worker_environment(os.environ, index, workers), stop, bar, index + 1)
             for index in range(workers)
@@ -73,11 +76,6 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> 
     return Outcome(done, tuple(queue.elsewhere), dict(queue.failed), not finished)
 
 
-def _no_bars() -> bool | None:
-    """Bars are for terminals and notebooks."""
-    return False if "ipykernel" in sys.modules else None
-
-
 class _Queue:
     """The runs that no worker of this process has had yet, and what came of the others."""
 
@@ -85,6 +83,7 @@ class _Queue:
         self._left, self._lock = list(runs), Lock()
         self.failed: dict[str, str] = {}
         self.elsewhere: list[str] = []
+        self.steps: dict[str, str] = {}  # of the runs that are being made, for people
 
     def take(self) -> PlannedRun | None:
         with self._lock:
@@ -127,12 +126,17 @@ class _Worker:
                 return f"its evaluation {name} wrote no report"
         return None
 
+    def _progress(self, run: PlannedRun) -> "_TerminalProgress | _NotebookProgress":
+        if "ipykernel" in sys.modules:
+            return _NotebookProgress(run, self._bar, self._queue.steps, self._place)
+        return _TerminalProgress(run, self._place)
+
     def _process(self, run: PlannedRun, words: Sequence[str], is_done: Callable[[], bool]) -> str | None:
         """Runs one command of a run unless what it makes is there; returns why it failed, None where it did not."""
         if is_done():
             return None
         command = (*run.command.program, *words)
-        with _Progress(run, self._place) as progress:
+        with self._progress(run) as progress:
             for attempt in (1, 2):
                 end, status = run_process(
                     command, self._environment, run.files, progress.goes_on, self._stop, SECONDS, is_done
@@ -148,16 +152,22 @@ class _Worker:
         return f"killed twice, the second time by {signal.Signals(-status).name}"
 
 
-class _Progress:
-    """A bar of the steps of one run."""
+def _step(run: PlannedRun) -> int:
+    """Returns how far a run is."""
+    with contextlib.suppress(UserError):  # the run itself says what is wrong with its files
+        if (run.files.run_dir / METRICS).exists() and (rows := read_metrics(run.files.run_dir)):
+            return int(rows[-1]["step"])
+    return 0
+
+
+class _TerminalProgress:
+    """A bar of the steps of one run, below that of the runs."""
 
     def __init__(self, run: PlannedRun, place: int):
-        self._directory = run.files.run_dir
-        self._bar = tqdm(
-            total=run.steps, desc=run.label, unit=" steps", disable=_no_bars(), position=place, leave=False
-        )
+        self._run = run
+        self._bar = tqdm(total=run.steps, desc=run.label, unit=" steps", disable=None, position=place, leave=False)
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "_TerminalProgress":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,9 +175,29 @@ class _Progress:
 
     def goes_on(self) -> bool:
         """Shows how far the run is; returns True."""
-        if not self._bar.disable and (self._directory / METRICS).exists():
-            with contextlib.suppress(UserError):  # the run itself says what is wrong with its files
-                rows = read_metrics(self._directory)
-                self._bar.n = rows[-1]["step"] if rows else 0
-                self._bar.refresh()
+        if not self._bar.disable:
+            self._bar.n = _step(self._run)
+            self._bar.refresh()
+        return True
+
+
+class _NotebookProgress:
+    """The step of one run beside the bar of the runs: notebooks keep one line up to date, and not several."""
+
+    _EVERY = 10  # looks; what is shown is kept in the notebook
+
+    def __init__(self, run: PlannedRun, runs: "tqdm[Any]", steps: dict[str, str], place: int):
+        self._run, self._runs, self._steps, self._name, self._looks = run, runs, steps, f"run {place}", 0
+
+    def __enter__(self) -> "_NotebookProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def goes_on(self) -> bool:
+        """Shows now and then how far the run is; returns True."""
+        if self._looks % self._EVERY == 0:
+            self._steps[self._name] = f"{_step(self._run)}/{self._run.steps or '?'} steps"
+            self._runs.set_postfix(self._steps)
+        self._looks += 1
         return True
