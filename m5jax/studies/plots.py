@@ -47,7 +47,8 @@ def plot_curves(results: StudyResults, metric: str, *, same_metric: bool = True)
         (line,) = axes.plot(steps, figures[:, 0], label=label, color=f"C{number % _COLORS}", linestyle=style)
         axes.fill_between(steps, figures[:, 1], figures[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xlabel="step", ylabel=metric)
-    axes.legend(frameon=False, fontsize="small")
+    if any(groups):
+        axes.legend(frameon=False, fontsize="small")
     return figure
 
 
@@ -150,8 +151,9 @@ def _by_condition(results: StudyResults) -> dict[str, list[StudiedRun]]:
 
 def _figure(size: tuple[float, float]) -> tuple["Figure", Any]:
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
+
+    from m5jax.studies.picture import Picture
 
     with rc_context(figure_settings(_INK)):
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        figure = Picture(figsize=size, layout="constrained", facecolor="white")
         return figure, figure.add_subplot()

@@ -381,6 +381,15 @@ def test_conditions_of_a_list_may_name_their_values_in_any_order(tmp_path):
     ]
 
 
+def test_notebooks_show_pictures_without_pyplot(tmp_path):
+    from IPython.core.formatters import DisplayFormatter
+
+    study = make(tmp_path, seeds=1)
+    study.run()
+    shown, _ = DisplayFormatter().format(study.plot("curves", LOSS))
+    assert shown["image/png"].startswith(b"\x89PNG")
+
+
 def test_runs_may_have_other_axes(tmp_path):
     study = make(tmp_path, seeds=2)
     study.run()
