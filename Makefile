@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN ?= runs/quickstart
 CATALOG = $$($(BIN)/python -m m5jax.data.embedded_catalog)
 
-.PHONY: help install quickstart test lint format lock
+.PHONY: help install quickstart notebooks test lint format lock
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ quickstart: install ## train, evaluate and query a small encoder on the embedded
 	@test -e $(RUN)/evaluations/held_out || $(BIN)/m5jax evaluate --run=$(RUN)
 	@test -e $(RUN)/embeddings.parquet || $(BIN)/m5jax embed --run=$(RUN) --input=$(CATALOG)/products.jsonl --output=$(RUN)/embeddings.parquet
 	$(BIN)/m5jax search --run=$(RUN) --embeddings=$(RUN)/embeddings.parquet --query="wireless noise cancelling headphones" --top=5
+
+notebooks: install ## run the notebooks whole and in place (hours; M5JAX_DATA is the folder of their data)
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile

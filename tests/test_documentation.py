@@ -27,6 +27,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "notebooks" / "README.md",
     REPOSITORY / "tasks" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
@@ -161,8 +162,9 @@ def test_commands_by_hand(workshop):
     assert "<mask>" in run(show, directory)
     page = (REPOSITORY / "docs" / "evaluation.md").read_text(encoding="utf-8")
     (pretrained,) = [part for part in page.split("\n## ") if part.startswith("Pre-trained runs")]
-    same, compare = commands(pretrained)
+    same, values, compare = commands(pretrained)
     assert same == evaluate
+    assert "most frequent" in run(values, directory)
     shutil.copytree(directory / "runs" / "a", directory / "runs" / "b")
     assert "word_accuracy" in run(compare, directory)
     written = "checkpoints config.gin vocabulary attributes.json metrics.jsonl tensorboard summary.json report.html"
