@@ -151,7 +151,10 @@ def test_the_page_of_tasks(workshop):
 def test_commands_by_hand(workshop):
     directory = workshop / "by_hand"
     directory.mkdir()
-    rows = [{"id": product["sku"], "language": product["lang"], "title": product["name"]} for product in PRODUCTS]
+    rows = [
+        {"id": product["sku"], "language": product["lang"], "title": product["name"], "attributes": {"Color": "red"}}
+        for product in PRODUCTS
+    ]
     (directory / "products.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     train, evaluate, embed, search, listing, show, _, _ = commands(section("Two commands"))
     assert "accuracy" in run(train, directory)
