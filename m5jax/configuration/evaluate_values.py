@@ -25,6 +25,7 @@ from m5jax.errors import UserError
 from m5jax.evaluation.cloze import Cloze
 from m5jax.evaluation.cloze_answers import answer_clozes, make_predict
 from m5jax.evaluation.masked_report import Answered, Bootstrap, masked_predictions, masked_report, masked_table
+from m5jax.evaluation.masked_values import most_frequent_values
 from m5jax.evaluation.product_values import ProductValues
 from m5jax.evaluation.reports import EVALUATIONS, check_new_folder, write_evaluation
 
@@ -73,9 +74,8 @@ def evaluate_values(run_dir: Path, settings: ValueEvaluation) -> str:
     answered = []
     for language, own in clozes.items():
         answers = answer_clozes(own, predict, parameters, vocabulary)
-        answered.append(
-            Answered(language, own, answers, _most_frequent([a.target for row in answers for a in row], own))
-        )
+        frequent = most_frequent_values((row.blank.attribute, row.target) for rows in answers for row in rows)
+        answered.append(Answered(language, own, answers, frequent))
     facts = _facts(run, step, settings, clozes)
     title = f"{run_dir.resolve().name} on values of {', '.join(Path(file).name for file in settings.data)}"
     report = masked_report(title, facts, answered, vocabulary, settings.bootstrap, (_BASELINE,))
@@ -100,13 +100,6 @@ def _clozes(settings: ValueEvaluation, values: ProductValues) -> dict[str, list[
     if not found:
         raise UserError(f"no product in {', '.join(settings.data)} has attributes whose values could be hidden")
     return {language: [c for own in found[language].values() for c in own] for language in sorted(found)}
-
-
-def _most_frequent(targets: Sequence[str], clozes: Sequence[Cloze]) -> dict[str, str]:
-    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for target, cloze in zip(targets, clozes, strict=True):
-        counts[cloze.blanks[0].attribute][target] += 1
-    return {name: min(own, key=lambda value: (-own[value], value)) for name, own in counts.items()}
 
 
 def _facts(run: Run, step: int, settings: ValueEvaluation, clozes: Mapping[str, Sequence[Cloze]]) -> dict[str, str]:

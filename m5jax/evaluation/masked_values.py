@@ -61,18 +61,22 @@ class Values:
             yield Cloze(key, hide(text, value.positions), (blank,))
 
     def most_frequent(self, texts: Iterable[Tokens]) -> dict[str, str]:
-        """Returns the most frequent value of each attribute; of equally frequent ones the first by code points."""
-        counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-        for text in texts:
-            for value in self.of(text):
-                counts[value.attribute][value.text] += 1
-        return {name: min((-count, value) for value, count in own.items())[1] for name, own in counts.items()}
+        """Returns the most frequent value of each attribute in texts, see `most_frequent_values`."""
+        return most_frequent_values((value.attribute, value.text) for text in texts for value in self.of(text))
 
     def _text(self, tokens: Tokens) -> str:
         return self._vocabulary.decode(tokens.tolist()).strip()
 
     def _name(self, token: int) -> str:
         return self._names.get(token, RESERVED_PIECES[token])
+
+
+def most_frequent_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Returns the most frequent value of each attribute; of equally frequent ones the first by code points."""
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for attribute, value in pairs:
+        counts[attribute][value] += 1
+    return {name: min((-count, value) for value, count in own.items())[1] for name, own in counts.items()}
 
 
 def occurs(value: str, text: str) -> bool:
