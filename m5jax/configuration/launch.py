@@ -121,7 +121,8 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
     batches = _training_batches(run, mesh)
     held_out = run_held_out(run)
     held_out_rows = held_out_batches(held_out, mesh, run.data.batch_size)
-    predicted_fraction = batches.shapes["targets"][1] / batches.shapes["inputs"][1]
+    inputs, targets = (batches.shapes[name][1] for name in ("inputs", "targets"))
+    flops_per_token = run.model.flops_per_token(run.data.length, targets / inputs)
     training = Training(
         run_dir=run.directory,
         model=model,
@@ -132,7 +133,8 @@ def _training(run: Run) -> tuple[Training, HeldOut]:
         batches=batches,
         batch_size=run.data.batch_size,
         evaluate=evaluator(run, model, mesh, tasks, held_out_rows),
-        flops_per_token=run.model.flops_per_token(run.data.length, predicted_fraction),
+        flops_per_token=flops_per_token,
+        flops_per_row=flops_per_token * (inputs + targets if run.separate_targets else inputs),
         initial=initial,
         inspect=_sampler(run, model, mesh, tasks, held_out_rows),
     )

@@ -57,11 +57,13 @@ def end_summary(
 ) -> RunSummary:
     """Writes, as the first process, and returns the summary of a run that has ended; raises UserError as
     `begin_summary`."""
+    row = training.flops_per_row
     trained = result.tokens_per_second is not None  # else it was finished already, and its speed is known
     summary = dataclasses.replace(
         summary,
         languages=languages,
         steps=result.step,
+        flops=None if row is None else row * training.batch_size * result.step,
         tokens_per_second=result.tokens_per_second if trained else summary.tokens_per_second,
         model_flop_utilization=result.model_flop_utilization if trained else summary.model_flop_utilization,
         finished=_now(),

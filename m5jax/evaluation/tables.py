@@ -46,6 +46,7 @@ class RunSummary:
         languages: the final results.
         steps: optimizer steps done.
         parameters: number of model parameters.
+        flops: of forward and backward of all steps, padding included; None: not known, as of fine-tunings.
         tokens_per_second: real (not padding) tokens; the median over the logged intervals since the last start.
         model_flop_utilization: fraction of the chips' peak, where that is known.
         command: as typed.
@@ -59,6 +60,7 @@ class RunSummary:
     languages: Mapping[str, LanguageResult] = dataclasses.field(default_factory=dict)
     steps: int | None = None
     parameters: int | None = None
+    flops: float | None = None
     tokens_per_second: float | None = None
     model_flop_utilization: float | None = None
     command: str | None = None

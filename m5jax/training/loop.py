@@ -88,6 +88,7 @@ class Training:
       batches: endless input of this process, `batch_size` rows over all processes.
       evaluate: parameters in, values by name out (`evaluation/LANGUAGE/loss`, ...).
       flops_per_token: of forward and backward, for the model's FLOP utilization.
+      flops_per_row: of forward and backward, padding included, for what the run costs; None: it is not known.
       initial: called where there is no checkpoint yet; the arrays that it returns are taken over, in place of drawn
         ones, and the first evaluation is of step 0.
       refresh: changes what `batches` give, by the parameters that there are: called with the number of the refresh and
@@ -105,6 +106,7 @@ class Training:
     batch_size: int
     evaluate: Evaluate
     flops_per_token: float
+    flops_per_row: float | None = None
     initial: InitialParameters | None = None
     refresh: Callable[[int, Parameters], dict[str, float]] | None = None
     refresh_every: int = 0
