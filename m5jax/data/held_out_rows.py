@@ -37,11 +37,16 @@ class HeldOutRows:
     target_counts: np.ndarray
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yields the batches of `evaluation_batches`: the last one is filled up with rows of zeros."""
-        for start in range(0, len(self.rows["inputs"]), batch_size):
-            batch = {name: array[start : start + batch_size] for name, array in self.rows.items()}
-            missing = batch_size - len(batch["inputs"])
-            yield {name: np.pad(array, [(0, missing), (0, 0)]) for name, array in batch.items()}
+        """Yields the batches of `evaluation_batches`."""
+        return batches_of(self.rows, batch_size)
+
+
+def batches_of(rows: Batch, batch_size: int) -> Iterator[Batch]:
+    """Yields rows in batches, the last one filled up with rows of zeros."""
+    for start in range(0, len(rows["inputs"]), batch_size):
+        batch = {name: array[start : start + batch_size] for name, array in rows.items()}
+        missing = batch_size - len(batch["inputs"])
+        yield {name: np.pad(array, [(0, missing), (0, 0)]) for name, array in batch.items()}
 
 
 def write_held_out(directory: Path, held_out: Mapping[str, HeldOutRows], definition: Mapping[str, Any]) -> None:

@@ -8,19 +8,20 @@ import numpy as np
 
 from m5jax.data.batch_iterator import Batch
 from m5jax.data.evaluation_batches import evaluation_batches
-from m5jax.data.held_out_rows import HeldOutRows
+from m5jax.data.held_out_rows import HeldOutRows, batches_of
 from m5jax.data.labels import labelling, own_labels
 from m5jax.data.mixtures import find_tasks
 from m5jax.data.vocabulary import UNK_ID, current_vocabulary
 from m5jax.evaluation.held_out import count_targets
 
-_BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find its most frequent target
+# Of the training split: plenty to find its most frequent target, and no more than measuring it is worth.
+_BASELINE_EXAMPLES, _BASELINE_SHARE = 5_000, 10
 _ROWS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class LiveHeldOut:
-    """The held-out examples of each task.
+    """The held-out examples of each task, read once.
 
     Attributes:
         tasks: names by label, see `evaluation_tasks`.
@@ -33,27 +34,32 @@ class LiveHeldOut:
     targets_length: int
     max_examples: int
     separate_targets: bool = False
+    _read: dict[str, Batch] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.tasks)
 
     def batches(self, label: str, batch_size: int) -> Iterator[Batch]:
-        return self._batches(label)(batch_size=batch_size, max_examples=self.max_examples)
+        return batches_of(self._rows(label), batch_size)
 
     def target_counts(self, label: str) -> np.ndarray:
         return count_targets(self.training_batches(label), possible_targets(self.tasks[label]))
 
     def training_batches(self, label: str) -> Iterator[Batch]:
         """Yields some training rows, enough to find what is most frequent in them."""
-        return self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=_BASELINE_EXAMPLES)
+        most = min(_BASELINE_EXAMPLES, _BASELINE_SHARE * self.max_examples)
+        return self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=most)
 
     def rows(self) -> dict[str, HeldOutRows]:
         """Returns all rows of each label, to be written down."""
-        return {
-            label: HeldOutRows(_without_padding(self.batches(label, _ROWS_AT_ONCE)), self.target_counts(label))
-            for label in self.labels
-        }
+        return {label: HeldOutRows(self._rows(label), self.target_counts(label)) for label in self.labels}
+
+    def _rows(self, label: str) -> Batch:
+        if label not in self._read:
+            batches = self._batches(label)(batch_size=_ROWS_AT_ONCE, max_examples=self.max_examples)
+            self._read[label] = _without_padding(batches)
+        return self._read[label]
 
     def _batches(self, label: str) -> functools.partial[Iterator[Batch]]:
         return functools.partial(
