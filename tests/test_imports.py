@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA_LIBRARIES = ("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "gin")
-DATA_LIBRARIES += ("apache_beam", "datasketch", "lingua")
+DATA_LIBRARIES += ("apache_beam", "datasketch", "lingua", "torch")
 LIGHT = (
     "m5jax",
     "m5jax.errors",
     "m5jax.training",
     "m5jax.training.loop",
+    "m5jax.training.tensorboard_file",
     "m5jax.models",
     "m5jax.objectives",
     "m5jax.evaluation.evaluator",

@@ -4,13 +4,21 @@ tensorboardX's `SummaryWriter` writes from a thread of its own: when a full disk
 for it for ever. This keeps its format and leaves the thread out.
 """
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+# tensorboardX imports torch where it is installed: two seconds a process, for tensors that are never written here.
+_HIDES_TORCH = "torch" not in sys.modules
+if _HIDES_TORCH:
+    sys.modules["torch"] = None  # type: ignore[assignment]
+from tensorboardX.event_file_writer import EventsWriter  # noqa: E402
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
+from tensorboardX.summary import scalar  # noqa: E402
+
+if _HIDES_TORCH:
+    del sys.modules["torch"]
 
 _FLUSH_SECONDS = 30.0  # a flush waits for the disk
 

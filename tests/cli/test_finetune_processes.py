@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from m5jax.cli.main import main
 from m5jax.configuration.fine_tuned_result import read_result
 from m5jax.configuration.fine_tuned_run import load_fine_tuned
 from m5jax.training.run_log import read_metrics
@@ -17,16 +18,19 @@ from tests.processes import Finished, free_port, run_together
 MINED = ["--gin.FineTuning.negatives=@HardNegativeSettings()", "--gin.FineTuning.refresh_every=2"]
 
 
-def finetune(folder: Path, name: str, recipe: str, processes: int, *flags: str) -> list[Finished]:
-    """Fine-tunes on four devices of so many processes."""
-    command = [sys.executable, "-m", "m5jax.cli.main", "finetune", f"--from={folder / 'pretrained'}"]
+def command_line(folder: Path, name: str, recipe: str, *flags: str) -> list[str]:
+    command = ["finetune", f"--from={folder / 'pretrained'}"]
     command += [f"--train={folder / 'train.jsonl'}", f"--valid={folder / 'valid.jsonl'}", f"--recipe={recipe}"]
     settings = {"steps": 4, "batch_size": 8, "length": 32, "evaluate_every": 2, "log_every": 1}
     command += [f"--run_dir={folder / name}", *(f"--gin.FineTuning.{key}={value}" for key, value in settings.items())]
-    command += ["--gin.MeshConfig.fsdp=2", *flags]
-    joined = [f"--coordinator=localhost:{free_port()}", f"--processes={processes}"] if processes > 1 else []
-    own = [[*joined, f"--process={index}"] if joined else [] for index in range(processes)]
-    return run_together([[*command, *further] for further in own], devices=4 // processes)
+    return [*command, "--gin.MeshConfig.fsdp=2", *flags]
+
+
+def run_two(command: list[str]) -> list[Finished]:
+    """Runs a command as two processes, of two devices each."""
+    command = [sys.executable, "-m", "m5jax.cli.main", *command]
+    joined = [f"--coordinator=localhost:{free_port()}", "--processes=2"]
+    return run_together([[*command, *joined, f"--process={index}"] for index in range(2)], devices=2)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("recipe", "flags"), [("two_tower", MINED), ("joint", [])])
 def test_two_processes_make_the_run_of_one(folder: Path, recipe: str, flags: list[str]) -> None:
-    runs = {}
-    for count in (1, 2):
-        name = f"{recipe}_{count}"
-        finished = finetune(folder, name, recipe, count, *flags)
-        assert [process.status for process in finished] == [0] * count, "".join(own.errors for own in finished)
-        assert ["best step" in process.output for process in finished] == [True] + [False] * (count - 1)
-        runs[count] = folder / name
+    runs = {count: folder / f"{recipe}_{count}" for count in (1, 2)}
+    assert main(command_line(folder, runs[1].name, recipe, *flags)) == 0  # of this process, on eight devices
+    finished = run_two(command_line(folder, runs[2].name, recipe, *flags))
+    assert [process.status for process in finished] == [0, 0], "".join(own.errors for own in finished)
+    assert ["best step" in process.output for process in finished] == [True, False]
     losses = {
         count: [row["train/loss"] for row in read_metrics(run) if "train/loss" in row] for count, run in runs.items()
     }
