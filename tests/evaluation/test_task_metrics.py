@@ -50,12 +50,16 @@ def alone(
     model: FunctionalModel, parameters: Parameters, task: str, **shape: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns logits and targets of each example, in a batch and row of its own."""
-    found = []
-    for rows in evaluation_batches(task, batch_size=1, pack=False, **shape):
-        batch = jax.tree.map(jnp.asarray, rows)
+
+    @jax.jit
+    def all_logits(batch: dict[str, jax.Array]) -> jax.Array:
         module = model.bind(parameters)
         hidden = module(batch["inputs"], batch["segment_ids"], batch["positions"], None, batch.get("bidirectional"))
-        logits = np.asarray(module.logits(hidden))[0][rows["predicted_positions"][0]]
+        return module.logits(hidden)
+
+    found = []
+    for rows in evaluation_batches(task, batch_size=1, pack=False, **shape):
+        logits = np.asarray(all_logits(jax.tree.map(jnp.asarray, rows)))[0][rows["predicted_positions"][0]]
         used = rows["loss_weights"][0] > 0
         found.append((logits[used], rows["targets"][0][used]))
     return found
