@@ -39,6 +39,10 @@ def parameters(run_dir, step):
     return jax.tree.map(np.asarray, restored)
 
 
+def flops(run_dir):
+    return json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["flops"]
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
@@ -72,6 +76,9 @@ def test_a_killed_and_resumed_run_is_bit_identical(whole_run, tmp_path, monkeypa
         [line["train/loss"] for line in read_metrics(run) if "train/loss" in line] for run in (run_dir, whole_run)
     )
     assert resumed == whole
+    # 16% of the tokens of a row are predicted at most.
+    one = load_run_directory(run_dir).model.flops_per_token(64, 13 / 64)  # a row has room for 13 predictions
+    assert flops(run_dir) == flops(whole_run) == 40 * 8 * 64 * one
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +270,8 @@ def test_what_a_decoder_cannot_do_is_said_in_one_line(tmp_path, capsys, flags, m
 def test_an_encoder_decoder_trains_on_live_and_on_written_rows(tmp_path, capsys):
     weights = "--gin.SequenceToSequence.task_weights={'embedded_catalog_en_span_corruption': 2.0}"
     live = trained_live_and_on_written_rows(ENCODER_DECODER, tmp_path, weights)
+    tokens = 6 * 8 * (64 + 48)  # of steps of rows with inputs and targets
+    assert flops(live) == tokens * load_run_directory(live).model.flops_per_token(64, 48 / 64)
     capsys.readouterr()
     embed = [f"--run={live}", "--input=absent.jsonl", f"--output={tmp_path / 'embeddings.parquet'}"]
     assert main(["embed", *embed]) == 2
