@@ -1,26 +1,20 @@
 """The work on a study: its runs made, several at a time; what is finished is not made again."""
 
-import contextlib
 import dataclasses
 import functools
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
-
-from tqdm import tqdm
 
 from m5jax.configuration.run_process import End, last_error, make_folders, run_process, try_lock, worker_environment
 from m5jax.configuration.run_workers import run_workers
 from m5jax.errors import UserError
 from m5jax.studies.planned_runs import RUNS, PlannedRun
+from m5jax.studies.progress import StudyProgress
 from m5jax.training.interruption import EXIT_INTERRUPTED
-from m5jax.training.run_log import FILE_NAME as METRICS
-from m5jax.training.run_log import read_metrics
 
 logger = logging.getLogger(__name__)
 SECONDS = 2.0  # between looks at a run
@@ -63,12 +57,9 @@ def make_runs(runs: Sequence[PlannedRun], directory: Path, workers: int = 1) -> 
     """
     make_folders(directory, RUNS)
     queue, stop = _Queue(runs), Event()
-    in_notebook = "ipykernel" in sys.modules
-    with tqdm(
-        total=len(runs), desc="runs", unit=" runs", disable=None if not in_notebook else False, position=0
-    ) as bar:
+    with StudyProgress(len(runs)) as progress:
         made = [
-            _Worker(queue, worker_environment(os.environ, index, workers), stop, bar, index + 1)
+            _Worker(queue, worker_environment(os.environ, index, workers), stop, progress, index + 1)
             for index in range(workers)
         ]
         finished = run_workers([worker.run for worker in made], stop, directory)
@@ -83,7 +74,6 @@ class _Queue:
         self._left, self._lock = list(runs), Lock()
         self.failed: dict[str, str] = {}
         self.elsewhere: list[str] = []
-        self.steps: dict[str, str] = {}  # of the runs that are being made, for people
 
     def take(self) -> PlannedRun | None:
         with self._lock:
@@ -91,9 +81,9 @@ class _Queue:
 
 
 class _Worker:
-    def __init__(self, queue: _Queue, environment: Mapping[str, str], stop: Event, bar: "tqdm[Any]", place: int):
+    def __init__(self, queue: _Queue, environment: Mapping[str, str], stop: Event, progress: StudyProgress, place: int):
         self._queue, self._environment, self._stop = queue, environment, stop
-        self._bar, self._place = bar, place
+        self._progress, self._place = progress, place
 
     def run(self) -> None:
         while not self._stop.is_set() and (run := self._queue.take()) is not None:
@@ -110,7 +100,7 @@ class _Worker:
                 self._queue.failed[run.label] = reason
                 logger.warning("%s failed: %s", run.label, reason)
             if not self._stop.is_set():
-                self._bar.update()
+                self._progress.count()
 
     def _make(self, run: PlannedRun) -> str | None:
         """Trains and evaluates a run, as far as that is not done; returns why it failed, None where it did not."""
@@ -126,21 +116,19 @@ class _Worker:
                 return f"its evaluation {name} wrote no report"
         return None
 
-    def _progress(self, run: PlannedRun) -> "_TerminalProgress | _NotebookProgress":
-        if "ipykernel" in sys.modules:
-            return _NotebookProgress(run, self._bar, self._queue.steps, self._place)
-        return _TerminalProgress(run, self._place)
-
     def _process(self, run: PlannedRun, words: Sequence[str], is_done: Callable[[], bool]) -> str | None:
         """Runs one command of a run unless what it makes is there; returns why it failed, None where it did not."""
         if is_done():
             return None
         command = (*run.command.program, *words)
-        with self._progress(run) as progress:
+        with self._progress.of_run(run, self._place) as show:
+
+            def goes_on() -> bool:
+                show()
+                return True
+
             for attempt in (1, 2):
-                end, status = run_process(
-                    command, self._environment, run.files, progress.goes_on, self._stop, SECONDS, is_done
-                )
+                end, status = run_process(command, self._environment, run.files, goes_on, self._stop, SECONDS, is_done)
                 # Killed while the study is to stop: a scheduler signals all processes of a job.
                 if end is End.STOPPED or status == EXIT_INTERRUPTED or (status < 0 and self._stop.is_set()):
                     self._stop.set()
@@ -150,54 +138,3 @@ class _Worker:
                 if attempt == 1:
                     logger.info("%s was killed by %s and is run again", run.label, signal.Signals(-status).name)
         return f"killed twice, the second time by {signal.Signals(-status).name}"
-
-
-def _step(run: PlannedRun) -> int:
-    """Returns how far a run is."""
-    with contextlib.suppress(UserError):  # the run itself says what is wrong with its files
-        if (run.files.run_dir / METRICS).exists() and (rows := read_metrics(run.files.run_dir)):
-            return int(rows[-1]["step"])
-    return 0
-
-
-class _TerminalProgress:
-    """A bar of the steps of one run, below that of the runs."""
-
-    def __init__(self, run: PlannedRun, place: int):
-        self._run = run
-        self._bar = tqdm(total=run.steps, desc=run.label, unit=" steps", disable=None, position=place, leave=False)
-
-    def __enter__(self) -> "_TerminalProgress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def goes_on(self) -> bool:
-        """Shows how far the run is; returns True."""
-        if not self._bar.disable:
-            self._bar.n = _step(self._run)
-            self._bar.refresh()
-        return True
-
-
-class _NotebookProgress:
-    """The step of one run beside the bar of the runs: notebooks keep one line up to date, and not several."""
-
-    _EVERY = 10  # looks; what is shown is kept in the notebook
-
-    def __init__(self, run: PlannedRun, runs: "tqdm[Any]", steps: dict[str, str], place: int):
-        self._run, self._runs, self._steps, self._name, self._looks = run, runs, steps, f"run {place}", 0
-
-    def __enter__(self) -> "_NotebookProgress":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def goes_on(self) -> bool:
-        """Shows now and then how far the run is; returns True."""
-        if self._looks % self._EVERY == 0:
-            self._steps[self._name] = f"{_step(self._run)}/{self._run.steps or '?'} steps"
-            self._runs.set_postfix(self._steps)
-        self._looks += 1
-        return True
