@@ -46,7 +46,6 @@ class RunSummary:
         languages: the final results.
         steps: optimizer steps done.
         parameters: number of model parameters.
-        flops: of forward and backward of all steps, padding included; None: not known, as of fine-tunings.
         tokens_per_second: real (not padding) tokens; the median over the logged intervals since the last start.
         model_flop_utilization: fraction of the chips' peak, where that is known.
         command: as typed.
@@ -55,12 +54,12 @@ class RunSummary:
         versions: of Python and of each library.
         written: what lies where: a short name and a path.
         began_with: the run and step whose parameters it began with; None: they were drawn.
+        flops: of forward and backward of all steps, padding included; None: not known, as of fine-tunings.
     """
 
     languages: Mapping[str, LanguageResult] = dataclasses.field(default_factory=dict)
     steps: int | None = None
     parameters: int | None = None
-    flops: float | None = None
     tokens_per_second: float | None = None
     model_flop_utilization: float | None = None
     command: str | None = None
@@ -70,6 +69,7 @@ class RunSummary:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     written: Mapping[str, str] = dataclasses.field(default_factory=dict)
     began_with: str | None = None
+    flops: float | None = None
 
 
 def write_summary(run_dir: Path, summary: RunSummary) -> Path:
