@@ -1,5 +1,6 @@
 """Eight simulated CPU devices and checked shapes, set up before anything imports jax or the packages under test."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -9,6 +10,9 @@ from jaxtyping import install_import_hook
 
 # A shell that runs the tests in the background has them ignore SIGINT, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is compiled stays for long: to look through it for garbage as often as Python does takes a twentieth of the time.
+gc.set_threshold(100_000, 20, 100)
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most time goes into compiling small programs: machine code need not be fast here.

@@ -1,7 +1,5 @@
 """Training moves wide models as far as narrow ones with the maximal-update parametrization, and farther without."""
 
-import itertools
-
 import jax
 import numpy as np
 import pytest
@@ -20,7 +18,9 @@ def test_growth_is_the_power_of_the_width():
 @pytest.mark.parametrize(
     ("model", "optimizer"),
     [
-        *itertools.product(MODELS, ("AdamW", "Adafactor")),
+        ("encoder", "AdamW"),
+        ("decoder", "AdamW"),
+        ("encoder-decoder", "Adafactor"),
         ("encoder", "Adafactor, absolute steps"),
     ],
 )

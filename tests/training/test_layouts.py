@@ -79,8 +79,7 @@ def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, rounds: int 
     return np.array(found)
 
 
-@pytest.mark.parametrize("kind", ["encoder", "encoder_decoder"])
-@pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
+@pytest.mark.parametrize(("kind", "dropout_rate"), [("encoder", 0.0), ("encoder_decoder", 0.1)])
 @pytest.mark.parametrize("name", MESHES)
 def test_a_mesh_trains_as_one_device(kind: str, dropout_rate: float, name: str) -> None:
     alone = losses(kind, MeshConfig(1, 1, 1), dropout_rate)
