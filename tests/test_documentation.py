@@ -33,6 +33,7 @@ PAGES = [
 ]
 SMALL = ["--gin.TRAIN_STEPS=4", "--gin.EncoderConfig.width=32", "--gin.EncoderConfig.layers=2", "--gin.BATCH_SIZE=8"]
 SMALL += ["--gin.DataConfig.evaluation_examples=20", "--gin.LENGTH=64"]
+EIGHT_DEVICES = "XLA_FLAGS=--xla_force_host_platform_device_count=8"
 PRODUCTS = [
     {"sku": f"{language}{index}", "lang": language, "name": f"{color} {thing} {index}", "attributes": {"color": color}}
     for language, color, thing in (("en", "red", "kettle"), ("de", "rot", "Kessel"))
@@ -69,13 +70,15 @@ def section(title):
 def commands(text):
     """The indented `m5jax ...` lines of a text, continuation lines joined."""
     joined = re.sub(r"\\\n\s*", " ", text)
-    command = re.compile(r"    (PYTHONPATH=\S+ |XLA_FLAGS=\S+ )?m5jax ")
+    command = re.compile(rf"    (PYTHONPATH=\S+ |{EIGHT_DEVICES} )?m5jax ")
     return [line.strip() for line in joined.splitlines() if command.match(line)]
 
 
 def run(command, directory):
     """Returns what a command prints; in this process, which has imported the libraries, unless it sets a variable."""
     words = shlex.split(command)
+    if words[0] == EIGHT_DEVICES:  # as this process has
+        words.pop(0)
     action = words[words.index("m5jax") + 1 :]
     small = SMALL if action[0] == "train" or action[:2] == ["data", "materialize"] else []
     if words[0] != "m5jax":

@@ -14,8 +14,8 @@ from m5jax.data.mixtures import find_tasks
 from m5jax.data.vocabulary import UNK_ID, current_vocabulary
 from m5jax.evaluation.held_out import count_targets
 
-# Of the training split: plenty to find its most frequent target, and no more than measuring it is worth.
-_BASELINE_EXAMPLES, _BASELINE_SHARE = 5_000, 10
+_BASELINE_EXAMPLES = 5_000  # of the training split: plenty to find what is most frequent in it
+_BASELINE_SHARE = 10  # times the held-out examples: what is measured on few of these is worth no more
 _ROWS_AT_ONCE = 64
 
 
@@ -44,11 +44,11 @@ class LiveHeldOut:
         return batches_of(self._rows(label), batch_size)
 
     def target_counts(self, label: str) -> np.ndarray:
-        return count_targets(self.training_batches(label), possible_targets(self.tasks[label]))
-
-    def training_batches(self, label: str) -> Iterator[Batch]:
-        """Yields some training rows, enough to find what is most frequent in them."""
         most = min(_BASELINE_EXAMPLES, _BASELINE_SHARE * self.max_examples)
+        return count_targets(self.training_batches(label, most), possible_targets(self.tasks[label]))
+
+    def training_batches(self, label: str, most: int = _BASELINE_EXAMPLES) -> Iterator[Batch]:
+        """Yields the rows of some training examples, enough to find what is most frequent in them."""
         return self._batches(label)(batch_size=_ROWS_AT_ONCE, split="train", max_examples=most)
 
     def rows(self) -> dict[str, HeldOutRows]:

@@ -13,12 +13,13 @@ from pathlib import Path
 _HIDES_TORCH = "torch" not in sys.modules
 if _HIDES_TORCH:
     sys.modules["torch"] = None  # type: ignore[assignment]
-from tensorboardX.event_file_writer import EventsWriter  # noqa: E402
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
-from tensorboardX.summary import scalar  # noqa: E402
-
-if _HIDES_TORCH:
-    del sys.modules["torch"]
+try:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.summary import scalar
+finally:
+    if _HIDES_TORCH:
+        del sys.modules["torch"]
 
 _FLUSH_SECONDS = 30.0  # a flush waits for the disk
 

@@ -42,11 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("recipe", "flags"), [("two_tower", MINED), ("joint", [])])
-def test_two_processes_make_the_run_of_one(folder: Path, recipe: str, flags: list[str]) -> None:
-    runs = {count: folder / f"{recipe}_{count}" for count in (1, 2)}
-    assert main(command_line(folder, runs[1].name, recipe, *flags)) == 0  # of this process, on eight devices
-    finished = run_two(command_line(folder, runs[2].name, recipe, *flags))
+def test_two_processes_make_the_run_of_one(folder: Path) -> None:
+    runs = {count: folder / f"run_{count}" for count in (1, 2)}
+    assert main(command_line(folder, runs[1].name, "two_tower", *MINED)) == 0  # of this process, on eight devices
+    finished = run_two(command_line(folder, runs[2].name, "two_tower", *MINED))
     assert [process.status for process in finished] == [0, 0], "".join(own.errors for own in finished)
     assert ["best step" in process.output for process in finished] == [True, False]
     losses = {
