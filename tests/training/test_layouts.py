@@ -79,12 +79,11 @@ def losses(kind: str, mesh_config: MeshConfig, dropout_rate: float, rounds: int 
     return np.array(found)
 
 
-@pytest.mark.parametrize(("kind", "dropout_rate"), [("encoder", 0.0), ("encoder_decoder", 0.1)])
 @pytest.mark.parametrize("name", MESHES)
-def test_a_mesh_trains_as_one_device(kind: str, dropout_rate: float, name: str) -> None:
-    alone = losses(kind, MeshConfig(1, 1, 1), dropout_rate)
+def test_a_mesh_trains_as_one_device(name: str) -> None:
+    alone = losses("encoder_decoder", MeshConfig(1, 1, 1), 0.0)
     assert alone[-1] < alone[0] - 0.1  # else equality would say little
-    np.testing.assert_allclose(losses(kind, MESHES[name], dropout_rate), alone, atol=1e-4)
+    np.testing.assert_allclose(losses("encoder_decoder", MESHES[name], 0.0), alone, atol=1e-4)
 
 
 def test_all_axes_at_once_train_as_one_device() -> None:
