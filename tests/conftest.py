@@ -8,6 +8,8 @@ import tempfile
 import hypothesis
 from jaxtyping import install_import_hook
 
+from tests.xla_flags import xla_flags
+
 # A shell that runs the tests in the background has them ignore SIGINT, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -15,9 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(100_000, 20, 100)
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Most time goes into compiling small programs: machine code need not be fast here.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
+os.environ["XLA_FLAGS"] = f"{xla_flags(devices=8)} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Many tests compile the same small programs, in this process, in pytest-xdist's and in those that tests start.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.xla_flags import xla_flags
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -25,9 +27,7 @@ def free_port() -> int:
 
 def run_together(commands: Sequence[Sequence[str]], devices: int) -> list[Finished]:
     """Runs the commands at once, each with so many devices; returns how each ended."""
-    # Not optimized: what takes time here is to compile.
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags(devices)}
     with tempfile.TemporaryDirectory() as folder:
         # Into files: a pipe that is read later would stop a process that fills it, and all that wait for that.
         printed = [[(Path(folder) / f"{name}_{index}").open("w+") for name in "oe"] for index in range(len(commands))]

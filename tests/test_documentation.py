@@ -21,6 +21,7 @@ from m5jax.data.cache import cache_directory
 from m5jax.data.embedded_catalog.writer import embedded_catalog_directory
 from m5jax.studies.study_file import read_study_file
 from tests.configuration.pretrained_run import encoder, pairs, write_rows, write_run
+from tests.xla_flags import xla_flags
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -91,12 +92,7 @@ def run(command, directory):
 
 
 def run_apart(words, directory):
-    # Not optimized: what takes time here is to compile.
-    environment = {
-        **os.environ,
-        "M5JAX_CACHE": str(directory / "cache"),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    }
+    environment = {**os.environ, "M5JAX_CACHE": str(directory / "cache"), "XLA_FLAGS": xla_flags(devices=1)}
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value

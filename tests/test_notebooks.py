@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.xla_flags import xla_flags
+
 REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 SECONDS = 900
@@ -23,7 +25,7 @@ def test_a_notebook_runs_small(path, tmp_path, monkeypatch):
     monkeypatch.delenv("M5JAX_DATA", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     # One device, as whoever opens a notebook has; its batches are too small for eight.
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    monkeypatch.setenv("XLA_FLAGS", xla_flags(devices=1))
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(read(path), timeout=SECONDS, kernel_name="python3", resources=resources).execute()
 

@@ -12,7 +12,8 @@ from m5jax.evaluation.figures import figure_settings
 from m5jax.evaluation.metrics.names import LESS_IS_BETTER
 from m5jax.files import check_new
 from m5jax.studies.conditions import labels_of, short_names, short_values
-from m5jax.studies.results import StudiedRun, StudyResults, summarize
+from m5jax.studies.results import StudiedRun, StudyResults
+from m5jax.studies.statistics import summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

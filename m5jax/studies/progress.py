@@ -55,7 +55,8 @@ class StudyProgress:
             yield lambda: None if bar.disable else bar.update(_step(run) - bar.n)
 
     def _show_beside(self, run: PlannedRun, place: int) -> None:
-        self._steps[f"run {place}"] = f"{_step(run)}/{run.steps or '?'} steps"
+        of_all = f"/{run.steps}" if run.steps else ""  # a fine-tuning by epochs counts its steps when it has its data
+        self._steps[f"run {place}"] = f"{_step(run)}{of_all} steps"
         self._runs.set_postfix(self._steps)
 
 

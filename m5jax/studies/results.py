@@ -12,12 +12,11 @@ from m5jax.evaluation.compare import holm
 from m5jax.studies.conditions import gin_text, labels_of
 from m5jax.studies.definitions import check_definitions
 from m5jax.studies.reading import RunReading
+from m5jax.studies.statistics import compare, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-_LEVEL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +128,7 @@ class StudyResults:
         if len(groups) < 2:
             raise UserError("significance is of two conditions or more with finished runs; there is one")
         others = {values: own for values, own in groups.items() if values != wanted}
-        rows = [_compared(groups[wanted], own) for own in others.values()]
+        rows = [compare(groups[wanted], own) for own in others.values()]
         known = [row["p_value"] for row in rows if not math.isnan(row["p_value"])]
         corrected = iter(holm(known))
         for row in rows:
@@ -231,38 +230,6 @@ def _index(values: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> "pd.Index[
     if len(axes) == 1:
         return pd.Index([own for (own,) in values], name=axes[0])
     return pd.MultiIndex.from_tuples(values, names=axes)
-
-
-def summarize(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Returns the mean, both ends of Student's 95% confidence interval, and the number of the values that there are."""
-    from scipy.special import stdtrit  # Student's quantiles; scipy.stats takes a second to import
-
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return math.nan, math.nan, math.nan, 0
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, math.nan, math.nan, len(values)
-    half = float(stdtrit(len(values) - 1, (1 + _LEVEL) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - half, mean + half, len(values)
-
-
-def _compared(first: "pd.Series[float]", other: "pd.Series[float]") -> dict[str, Any]:
-    from scipy import stats
-
-    is_paired = first.index.is_unique and set(first.index) == set(other.index)
-    difference = float(other.mean() - first.mean())
-    count = min(len(first), len(other))
-    row: dict[str, Any] = {"difference": difference, "test": "paired" if is_paired else "Welch", "n": count}
-    if count < 2:
-        return row | {"p_value": math.nan}
-    if is_paired:
-        differences = (other - first.loc[other.index]).to_numpy()
-        # Equal in all seeds but for nothing: no test is defined.
-        if np.ptp(differences) == 0.0:
-            return row | {"p_value": 1.0 if difference == 0.0 else math.nan}
-        return row | {"p_value": float(stats.ttest_1samp(differences, 0.0).pvalue)}
-    return row | {"p_value": float(stats.ttest_ind(other, first, equal_var=False).pvalue)}
 
 
 def _cell(value: Any) -> Any:
