@@ -17,7 +17,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(100_000, 20, 100)
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{xla_flags(devices=8)} {os.environ.get('XLA_FLAGS', '')}".strip()
+GIVEN = os.environ.get("XLA_FLAGS")
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {GIVEN}" if GIVEN else xla_flags(devices=8)
 
 # Many tests compile the same small programs, in this process, in pytest-xdist's and in those that tests start.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
